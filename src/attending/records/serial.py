@@ -1,0 +1,47 @@
+"""Records to JSON and back. Every document carries its schema number and kind; a newer schema is refused."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any, TypeVar
+
+from ..errors import UnknownVersion
+
+SCHEMA = 1
+R = TypeVar("R")
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def dumps(record: Any) -> str:
+    """One frozen JSON-able record as canonical JSON: sorted keys, no spaces, so that equal records hash alike."""
+    body = _adapter(type(record)).dump_python(record, mode="json")
+    return json.dumps(
+        {"schema": SCHEMA, "kind": type(record).__name__, "record": body},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+
+
+def loads(kind: type[R], text: str | bytes) -> R:
+    """The inverse of ``dumps``.
+
+    Raises UnknownVersion for another schema number or kind, and pydantic's ValidationError (a ValueError) for a body
+    that does not fit.
+    """
+    document = json.loads(text)
+    if document.get("schema") != SCHEMA or document.get("kind") != kind.__name__:
+        raise UnknownVersion(
+            f"a {document.get('kind')!r} document of schema {document.get('schema')!r}",
+            f"{kind.__name__!r} documents of schema {SCHEMA}",
+            "open it with the version of attending that wrote it, or upgrade this one",
+        )
+    record: R = _adapter(kind).validate_python(document["record"])
+    return record
