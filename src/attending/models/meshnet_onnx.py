@@ -1,0 +1,262 @@
+"""MeshNets of brainchop -> ONNX: Keras layers-model JSON and raw float32 weights in, ``net.onnx`` and ``recipe.json`` out.
+
+Source of the format: TensorFlow.js layers models (``weightsManifest``: little-endian float32, in the manifest's order,
+kernels as (depth, height, width, in, out)). Source of each recipe: brainchop's own parameter list, by model.
+
+Axis order. brainchop transposes the volume before the network sees it, so a kernel's depth, height and width run along
+the volume's x, y and z. The kernels are turned here once, so that the ONNX network takes (1, 1, z, y, x) as the house
+stores volumes, x towards left, y towards inferior, z towards anterior (FreeSurfer's conformed orientation).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PluginFailed
+
+OPSET = 20  # the first with Gelu
+IR_VERSION = 10  # what onnxruntime 1.17 and later read
+# brainchop and PyTorch both add this to the variance; without it a constant channel divides by zero.
+NORM_EPSILON = 1e-5
+ACTIVATIONS = {"relu": "Relu", "elu": "Elu", "gelu": "Gelu"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution and what follows it.
+
+    kernel  (out, in, z, y, x) float32; bias (out,) float32; dilation in voxels; norm: per-channel normalisation over
+    the whole volume, without scale and shift; activation: "relu", "elu", "gelu" or None.
+    """
+
+    name: str
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    dilation: int
+    norm: bool
+    activation: str | None
+
+    @property
+    def reach(self) -> int:
+        """Voxels to each side that one output voxel sees."""
+        return (self.kernel.shape[-1] - 1) // 2 * self.dilation
+
+
+# Intensities are 0..255 on the conformed grid before normalising. "crop" is the share of the normalised maximum above
+# which brainchop counts a voxel as head when it crops; quantiles are over the whole conformed volume.
+MINMAX: dict[str, Any] = {"normalise": "min-max"}
+QUANTILE: dict[str, Any] = {"normalise": "quantile", "quantiles": [0.05, 0.95]}
+RECIPES: dict[str, dict[str, Any]] = {
+    "mindgrab": QUANTILE,
+    "model5_gw_ae": MINMAX,
+    "model11_gw_ae": MINMAX,
+    "model20chan3cls": QUANTILE,
+    "model18cls": MINMAX,
+    "model30chan18cls": MINMAX,
+    "model30chan50cls": QUANTILE,
+    "model21_104class": MINMAX,
+}
+LABELS_WITHOUT_FILE = {3: ["background", "White Matter", "Grey Matter"], 2: ["background", "brain mask"]}
+
+
+def read_layers(topology: Path, weights: Mapping[str, Path]) -> tuple[Layer, ...]:
+    """The network as the Keras JSON and its weights describe it.
+
+    weights  file name as in the manifest -> path. Raises PluginFailed for anything that this reader would have to guess.
+    """
+    document = json.loads(topology.read_text(encoding="utf-8"))
+    arrays = _weights(document["weightsManifest"], weights)
+    layers: list[Layer] = []
+    described = document["modelTopology"]["model_config"]["config"]["layers"]
+    for index, entry in enumerate(described):
+        kind, config = entry["class_name"], entry["config"]
+        if kind == "InputLayer":
+            continue
+        if kind == "Activation":
+            if not layers or layers[-1].activation is not None or config["activation"] not in ACTIVATIONS:
+                raise _strange(f"activation {config['activation']!r} at layer {index}")
+            layers[-1] = _with_activation(layers[-1], config["activation"])
+        elif kind == "Conv3D":
+            layers.append(_conv(config, arrays, index))
+        else:
+            raise _strange(f"a layer of class {kind!r}")
+    return tuple(layers)
+
+
+def _weights(manifest: list[dict[str, Any]], files: Mapping[str, Path]) -> dict[str, NDArray[np.float32]]:
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for group in manifest:
+        blob = b"".join(files[path].read_bytes() for path in group["paths"])
+        offset = 0
+        for entry in group["weights"]:
+            if entry["dtype"] != "float32" or "quantization" in entry:
+                raise _strange(f"weights of type {entry['dtype']!r}")
+            size = int(np.prod(entry["shape"], dtype=np.int64))
+            arrays[entry["name"]] = np.frombuffer(blob, "<f4", size, offset).reshape(entry["shape"]).astype(np.float32)
+            offset += 4 * size
+        if offset != len(blob):
+            raise _strange(f"{len(blob)} bytes of weights where the manifest names {offset}")
+    return arrays
+
+
+def _conv(config: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]], index: int) -> Layer:
+    name, dilation = config["name"], config["dilation_rate"]
+    same = config["padding"] == "same" and config["data_format"] == "channels_last" and config["activation"] == "linear"
+    if not same or set(config["strides"]) != {1} or len(set(dilation)) != 1 or config.get("groups", 1) != 1:
+        raise _strange(f"a convolution at layer {index} that is strided, grouped, unevenly dilated or not padded 'same'")
+    kernel = arrays[f"{name}/kernel"]
+    # (x, y, z, in, out) -> (out, in, z, y, x)
+    turned = np.ascontiguousarray(kernel.transpose(4, 3, 2, 1, 0))
+    bias = arrays[f"{name}/bias"] if config["use_bias"] else np.zeros(turned.shape[0], np.float32)
+    # The exporter of mindgrab writes the normalisation into the layer's name and nowhere else.
+    return Layer(name, turned, bias, int(dilation[0]), name.endswith("_gn"), None)
+
+
+def _with_activation(layer: Layer, activation: str) -> Layer:
+    return Layer(layer.name, layer.kernel, layer.bias, layer.dilation, layer.norm, activation)
+
+
+def build(layers: tuple[Layer, ...], *, pad_z: bool = True, scores: bool = True, labels: bool = False) -> bytes:
+    """An ONNX model, serialised: "volume" (1, c, z, y, x) float32 -> "scores" (1, k, z, y, x) float32, or "labels"
+    (1, z, y, x) uint8 where ``labels``.
+
+    pad_z False leaves out the zero padding along z: the caller gives each slab with the planes around it, and gets
+    only the planes whose whole neighbourhood was given.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, tensors, value = [], [], "volume"
+    for number, layer in enumerate(layers):
+        tensors += [
+            numpy_helper.from_array(layer.kernel, f"kernel{number}"),
+            numpy_helper.from_array(layer.bias, f"bias{number}"),
+        ]
+        reach, out = layer.reach, f"conv{number}"
+        pads = [reach if pad_z else 0, reach, reach] * 2
+        size = [int(n) for n in layer.kernel.shape[2:]]
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [value, f"kernel{number}", f"bias{number}"],
+                [out],
+                kernel_shape=size,
+                dilations=[layer.dilation] * 3,
+                pads=pads,
+            )
+        )
+        if layer.norm:
+            channels = layer.kernel.shape[0]
+            tensors += [
+                numpy_helper.from_array(np.ones(channels, np.float32), f"scale{number}"),
+                numpy_helper.from_array(np.zeros(channels, np.float32), f"shift{number}"),
+            ]
+            nodes.append(
+                helper.make_node(
+                    "InstanceNormalization",
+                    [out, f"scale{number}", f"shift{number}"],
+                    [f"norm{number}"],
+                    epsilon=NORM_EPSILON,
+                )
+            )
+            out = f"norm{number}"
+        if layer.activation:
+            nodes.append(helper.make_node(ACTIVATIONS[layer.activation], [out], [f"act{number}"]))
+            out = f"act{number}"
+        value = out
+    outputs = []
+    if scores and not labels:
+        nodes[-1].output[0] = "scores"
+        outputs.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", "classes", "oz", "oy", "ox"]))
+    if labels:
+        nodes.append(helper.make_node("ArgMax", [value], ["indices"], axis=1, keepdims=0))
+        nodes.append(helper.make_node("Cast", ["indices"], ["labels"], to=TensorProto.UINT8))
+        outputs.append(helper.make_tensor_value_info("labels", TensorProto.UINT8, ["n", "oz", "oy", "ox"]))
+    channels_in = int(layers[0].kernel.shape[1])
+    volume = helper.make_tensor_value_info("volume", TensorProto.FLOAT, ["n", channels_in, "z", "y", "x"])
+    graph = helper.make_graph(nodes, "meshnet", [volume], outputs, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="attending")
+    model.ir_version = IR_VERSION
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def layers_of(model: bytes) -> tuple[Layer, ...]:
+    """The layers of a model that ``build`` wrote: what the runner cuts into pieces. The inverse of ``build``."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(model).graph
+    arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    names = {op: name for name, op in ACTIVATIONS.items()}
+    layers: list[Layer] = []
+    for node in graph.node:
+        if node.op_type == "Conv":
+            dilation = next(a.ints[0] for a in node.attribute if a.name == "dilations")
+            layers.append(Layer(node.name, arrays[node.input[1]], arrays[node.input[2]], int(dilation), False, None))
+        elif node.op_type == "InstanceNormalization":
+            last = layers[-1]
+            layers[-1] = Layer(last.name, last.kernel, last.bias, last.dilation, True, None)
+        elif node.op_type in names:
+            layers[-1] = _with_activation(layers[-1], names[node.op_type])
+        else:
+            raise _strange(f"an ONNX node {node.op_type!r}")
+    return tuple(layers)
+
+
+def recipe_of(name: str, layers: tuple[Layer, ...], colormap: Path | None) -> dict[str, Any]:
+    """What must be known to run the weights and to read their output: written beside them as ``recipe.json``."""
+    if name not in RECIPES:
+        raise _strange(f"a MeshNet named {name!r}, for which no recipe is known")
+    classes = int(layers[-1].kernel.shape[0])
+    labels = json.loads(colormap.read_text(encoding="utf-8"))["labels"] if colormap else None
+    if labels is None or len(labels) != classes:
+        labels = LABELS_WITHOUT_FILE.get(classes)
+    if labels is None:
+        raise _strange(f"{classes} classes and no list of as many names")
+    return {
+        "schema": 1,
+        "name": name,
+        "grid": {"shape": [256, 256, 256], "spacing_mm": [1.0, 1.0, 1.0], "orientation": "x left, y inferior, z anterior"},
+        "intensity": "0..255 on the conformed grid",
+        **RECIPES[name],
+        "axes": ["z", "y", "x"],
+        "receptive_field": sum(layer.reach for layer in layers),
+        "whole_volume_statistics": any(layer.norm for layer in layers),
+        "keep": "largest 26-connected foreground component",
+        "labels": [label.rstrip("*") for label in labels],
+    }
+
+
+def convert(name: str, topology: Path, weights: Mapping[str, Path], colormap: Path | None, to: Path) -> tuple[Path, Path]:
+    """Writes ``to/net.onnx`` and ``to/recipe.json`` and gives their paths. The same input gives the same bytes.
+
+    name      the folder's name in brainchop's ``public/models``; weights: file name in the manifest -> path.
+    colormap  the file whose "labels" name the classes, or None where there is none (model11_gw_ae).
+    Raises PluginFailed for a topology, weights or labels that do not fit each other.
+    """
+    import onnx
+
+    layers = read_layers(topology, weights)
+    recipe = recipe_of(name, layers, colormap)
+    model = build(layers)
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+    to.mkdir(parents=True, exist_ok=True)
+    net, beside = to / "net.onnx", to / "recipe.json"
+    net.write_bytes(model)
+    beside.write_text(json.dumps(recipe, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return net, beside
+
+
+def _strange(seen: str) -> PluginFailed:
+    return PluginFailed(
+        seen,
+        "a sequential MeshNet: dilated 'same' Conv3D layers with relu, elu or gelu",
+        "pull the model again; if its publisher changed the format, the converter must learn it first",
+    )
