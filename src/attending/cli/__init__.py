@@ -1,0 +1,40 @@
+"""The command line: one file per group of verbs. Results go to stdout, everything else to stderr.
+
+Nothing heavy is imported until a command runs, so that ``attending --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import AttendingError
+from . import admin, catalog, demo, learning, readings
+from .common import fail
+
+app = typer.Typer(
+    name="attending",
+    help="Read imaging studies on this machine into checked drafts in which every sentence cites its evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+readings.add_to(app)
+learning.add_to(app)
+catalog.add_to(app)
+admin.add_to(app)
+demo.add_to(app)
+
+
+def main() -> None:
+    """Run the command; an error that a user can mend is one message and exit code 1, never a traceback."""
+    try:
+        app()
+    except AttendingError as error:
+        fail(error, as_json="--json" in sys.argv)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was already read is kept\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,130 @@
+"""models and data: what can be pulled, what is usable here, and what to do about the rest."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .common import Home, Json, emit, message, note, progress, say
+
+models_app = typer.Typer(no_args_is_help=True, help="Models: list, info, pull, check.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, pull.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(models_app, name="models")
+    app.add_typer(data_app, name="data")
+
+
+@models_app.command("list")
+def list_models(as_json: Json = False, home: Home = None) -> None:
+    """List every model of the catalog and of plugins, and whether it is usable here."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        for status in hospital.models():
+            card = status.card
+            if as_json:
+                emit(
+                    id=card.id, version=card.version, protocols=list(card.protocols), licence=card.licence, use=card.use,
+                    usable=status.usable, why=status.why, do=status.do,
+                )  # fmt: skip
+            else:
+                mark = "usable" if status.usable else f"not usable: {status.why}; do: {status.do}"
+                say(f"{card.id:32} {', '.join(card.protocols):12} {card.licence or 'no licence stated':14} {mark}")
+
+
+@models_app.command()
+def info(id: str, as_json: Json = False, home: Home = None) -> None:
+    """Print a model's card: licence, intended use, limits, training data, sources and hashes."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        fields = asdict(hospital.card(id))
+    if as_json:
+        emit(**fields)
+        return
+    for name, value in fields.items():
+        say(f"{name}: {value}")
+
+
+@models_app.command("pull")
+def pull_model(
+    ids: Annotated[list[str], typer.Argument(help="Model ids, or 'default' for what the site names.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Fetch models by package, URL or mirror; verify the hash; convert once. The only verb that uses the network."""
+    _pull(ids, as_json, home)
+
+
+@models_app.command()
+def check(id: str, as_json: Json = False, home: Home = None) -> None:
+    """Run the conformance test that every plugin must pass. Exit 1 if it does not."""
+    from ..api import Hospital
+
+    failed = 0
+    with Hospital(home) as hospital:
+        for result in hospital.check(id):
+            failed += not result.ok
+            if as_json:
+                emit(id=id, check=result.name, ok=result.ok, detail=result.detail)
+            else:
+                say(f"{'ok    ' if result.ok else 'FAILED'} {result.name}: {result.detail}")
+    sys.exit(1 if failed else 0)
+
+
+@data_app.command("list")
+def list_data(as_json: Json = False) -> None:
+    """List the data sets of the catalog, what their licence allows, and whether they are here."""
+    from .. import models, site
+
+    for entry in models.catalog():
+        if entry.kind != "data":
+            continue
+        here = models.status(entry.id, site.cache_dir()) == "pulled"
+        if as_json:
+            emit(id=entry.id, title=entry.title, licence=entry.licence, use=entry.use, pulled=here)
+        else:
+            where = str(site.cache_dir() / entry.id) if here else "not pulled"
+            say(f"{entry.id:20} {entry.licence or 'no licence stated':16} {entry.use:6} {where}\n    {entry.title}")
+
+
+@data_app.command("pull")
+def pull_data(
+    ids: Annotated[list[str], typer.Argument(help="Data set ids, as `attending data list` prints them.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Fetch data sets by package, URL or mirror, and verify the hash."""
+    _pull(ids, as_json, home)
+
+
+def _pull(ids: list[str], as_json: bool, home: Home) -> None:
+    from ..api import Hospital
+    from ..errors import ModelRefused
+
+    failed = 0
+    with Hospital(home) as hospital:
+        for id in hospital.default_models() if ids == ["default"] else ids:
+            try:
+                with progress(f"pulling {id}") as bar:
+                    path = hospital.pull(id, bar)
+            except ModelRefused as error:
+                failed += 1
+                if as_json:
+                    emit(
+                        error={"code": error.code, "seen": error.seen, "allowed": error.allowed, "do": error.do},
+                        input=id,
+                    )
+                message(error, f"{id}: not pulled")
+                continue
+            if as_json:
+                emit(id=id, path=str(path))
+            else:
+                note(f"pulled {id}")
+                say(str(path))
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,113 @@
+"""learn and release: from reviews to a model that a person let in, and back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import By, Home, Json, emit, note, progress, say
+
+if TYPE_CHECKING:
+    from ..records import Release
+
+release_app = typer.Typer(no_args_is_help=True, help="Releases: list, show, approve, rollback.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(learn)
+    app.add_typer(release_app, name="release")
+
+
+def learn(
+    task: Annotated[
+        str | None, typer.Option(help="The finding to learn.", show_default="every task with reviews")
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Admit only reviews of these sources ('person', 'imported:NAME')."),
+    ] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Train a head from the reviews and prove it on held-out cases. Nothing is used before `release approve`."""
+    from ..api import Hospital
+
+    refused = 0
+    with Hospital(home) as hospital, progress("learning") as bar:
+        for release in hospital.learn(task=task, sources=tuple(source or ()), progress=bar):
+            refused += release.status == "refused"
+            tell(release, as_json)
+            if release.status == "candidate" and not as_json:
+                note(f"to use it: attending release approve {release.id} --by NAME")
+    sys.exit(1 if refused else 0)
+
+
+@release_app.command("list")
+def list_releases(as_json: Json = False, home: Home = None) -> None:
+    """List candidates and releases, newest first."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        rows = hospital.releases()
+    for release in rows:
+        if as_json:
+            tell(release, True)
+        else:
+            say(f"{release.id}  {release.status:9}  {release.candidate.task:16}  {release.why}")
+    if not rows and not as_json:
+        note("no releases yet: `attending learn`")
+
+
+@release_app.command("show")
+def show_release(id: str, as_json: Json = False, home: Home = None) -> None:
+    """Show one release: its card, its scores against the release it replaces, who approved it."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        tell(hospital.release(id), as_json)
+
+
+@release_app.command()
+def approve(id: str, by: By, as_json: Json = False, home: Home = None) -> None:
+    """Let a candidate in: the next reading uses it. Refused for one that was not proven."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        tell(hospital.approve(id, by), as_json)
+
+
+@release_app.command()
+def rollback(
+    by: By,
+    task: Annotated[str | None, typer.Option(help="The task.", show_default="the only one in use")] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Go back to the release before, bit for bit (or to none)."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        tell(hospital.rollback(task, by), as_json)
+
+
+def tell(release: Release, as_json: bool) -> None:
+    from ..api import release_fields
+
+    fields = release_fields(release)
+    if as_json:
+        emit(**fields)
+        return
+    say(f"{release.id}  {release.status}  {release.candidate.task}  {release.why}".rstrip())
+    scores = release.scores
+    if scores:
+        for group, rows in (
+            ("candidate", scores.figures),
+            ("release", scores.against),
+            ("difference", scores.difference),
+        ):
+            for name, i in rows:
+                say(f"  {group:10} {name:18} {i.value:.3f} [{i.low:.3f}, {i.high:.3f}]  n={scores.held_out}")
+        for text in scores.notes:
+            say(f"  {text}")
