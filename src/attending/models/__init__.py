@@ -6,6 +6,7 @@ whose files are the ones that the catalog names; ``admit(card, facts)`` says whe
 
 from .admission import admit, refuse_unless_admitted
 from .card import Card
+from .catalog import Entry, catalog, entry
 from .protocols import (
     PROTOCOLS,
     Detector,
@@ -19,12 +20,14 @@ from .protocols import (
     Written,
     protocols_of,
 )
+from .pull import files, pull, status
 
 __all__ = [
     "PROTOCOLS",
     "Card",
     "Detector",
     "Encoder",
+    "Entry",
     "Plugin",
     "Progress",
     "Segmentation",
@@ -33,6 +36,11 @@ __all__ = [
     "Writer",
     "Written",
     "admit",
+    "catalog",
+    "entry",
+    "files",
     "protocols_of",
+    "pull",
     "refuse_unless_admitted",
+    "status",
 ]
