@@ -18,7 +18,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from attending import checking
-from attending.metrics import proportion
+from attending.metrics import wilson
 from attending.records import CaseFacts, Code, Evidence, Finding, ImageFacts, Measurement
 
 GOLD = Path(__file__).parent / "gold" / "checker.jsonl"
@@ -155,7 +155,7 @@ def shown(row: dict[str, Any], text: str) -> str:
 
 def summary(caught: Any, alarms: Any, untrue: Any) -> dict[str, Any]:
     def row(hits: list[bool]) -> dict[str, Any]:
-        interval = proportion(sum(hits), len(hits))
+        interval = wilson(sum(hits), len(hits))
         return {"n": len(hits), "rate": round(interval.value, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
 
     recall = {kind: row([h for (k, _), hits in caught.items() if k == kind for h in hits]) for kind in KINDS}
