@@ -96,7 +96,14 @@ class Reading:
 
 
 EditKind = Literal[
-    "sentence_added", "sentence_removed", "sentence_changed", "finding_added", "finding_flipped", "value_corrected"
+    "sentence_added",
+    "sentence_removed",
+    "sentence_changed",
+    "sentence_moved",
+    "finding_added",
+    "finding_flipped",
+    "side_corrected",
+    "value_corrected",
 ]
 RATING_AXES = ("accuracy", "symptoms", "history", "severity", "urgency", "clarity")
 
