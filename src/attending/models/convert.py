@@ -17,7 +17,7 @@ from ..errors import HashMismatch
 Convert = Callable[[Mapping[str, Path], Path], None]
 
 STEPS: Mapping[str, str] = {
-    "meshnet-onnx": "attending.models.meshnet:convert",
+    "meshnet-onnx": "attending.models.meshnet_onnx:convert",
     "efficientnet-onnx": "attending.models.efficientnet:convert",
     "medmnist-val-test": "attending.models.convert:medmnist_val_test",
 }
