@@ -63,6 +63,8 @@ class Scores:
 
     figures   metric -> candidate's interval; against the same for the release (empty if there is none);
     difference  metric -> candidate minus release, paired bootstrap; subgroups the same per subgroup.
+    present  how many of the held-out cases have the finding; looks  how often held-out cases of this task have been
+    used, this time included.
     """
 
     candidate: str
@@ -74,6 +76,8 @@ class Scores:
     difference: tuple[tuple[str, Interval], ...] = ()
     subgroups: tuple[tuple[str, tuple[tuple[str, Interval], ...]], ...] = ()
     notes: tuple[str, ...] = ()
+    present: int = 0
+    looks: int = 1
 
 
 @dataclass(frozen=True)
