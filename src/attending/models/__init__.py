@@ -21,8 +21,10 @@ from .protocols import (
     protocols_of,
 )
 from .pull import files, pull, status
+from .registry import GROUP, Status, card_of, installed, load
 
 __all__ = [
+    "GROUP",
     "PROTOCOLS",
     "Card",
     "Detector",
@@ -33,12 +35,16 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "Setup",
+    "Status",
     "Writer",
     "Written",
     "admit",
+    "card",
     "catalog",
     "entry",
     "files",
+    "installed",
+    "load",
     "protocols_of",
     "pull",
     "refuse_unless_admitted",

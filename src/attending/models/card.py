@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, Literal
 
 from ..records import Code
@@ -64,8 +63,8 @@ class Card:
     extra: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
-        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        object.__setattr__(self, "files", dict(self.files))
+        object.__setattr__(self, "labels", dict(self.labels))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, in the order above."""

@@ -95,6 +95,17 @@ class Entry:
         return self.card.use
 
     @property
+    def title(self) -> str:
+        return self.card.title
+
+    @property
+    def declared(self) -> dict[str, str]:
+        """What holds for every image of a data set, for pictures and NIfTI that carry no header: modality, view,
+        body_part."""
+        facts = {"modality": self.card.modalities, "view": self.card.views, "body_part": self.card.body_parts}
+        return {name: values[0] for name, values in facts.items() if len(values) == 1}
+
+    @property
     def size(self) -> int:
         """Bytes to fetch from the first source; 0 for weightless entries and where unknown."""
         return next((source.bytes for source in self.sources if source.bytes), 0)

@@ -24,7 +24,7 @@ from .protocols import Progress
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-State = Literal["ready", "absent", "damaged", "weightless"]
+State = Literal["pulled", "absent", "damaged", "weightless"]
 
 
 def pull(
@@ -104,9 +104,9 @@ def hashes_of(wanted: Entry, cache: Path) -> dict[str, str]:
 
 
 def status(id: str, cache: Path) -> State:
-    """Whether an entry's files are here: "ready", "absent", "damaged" (size only; ``load`` proves the hashes)."""
+    """Whether an entry's files are here; "damaged" by size only: ``load`` proves the hashes."""
     try:
-        return "ready" if files(id, cache) else "weightless"
+        return "pulled" if files(id, cache) else "weightless"
     except NotPulled:
         return "absent"
     except HashMismatch:
