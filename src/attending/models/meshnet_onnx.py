@@ -49,21 +49,22 @@ class Layer:
         return (self.kernel.shape[-1] - 1) // 2 * self.dilation
 
 
-# Intensities are 0..255 on the conformed grid before normalising. "crop" is the share of the normalised maximum above
-# which brainchop counts a voxel as head when it crops; quantiles are over the whole conformed volume.
+# Intensities are 0..255 on the conformed grid before normalising; quantiles are over the whole conformed volume.
 MINMAX: dict[str, Any] = {"normalise": "min-max"}
 QUANTILE: dict[str, Any] = {"normalise": "quantile", "quantiles": [0.05, 0.95]}
-RECIPES: dict[str, dict[str, Any]] = {
-    "mindgrab": QUANTILE,
-    "model5_gw_ae": MINMAX,
-    "model11_gw_ae": MINMAX,
-    "model20chan3cls": QUANTILE,
-    "model18cls": MINMAX,
-    "model30chan18cls": MINMAX,
-    "model30chan50cls": QUANTILE,
-    "model21_104class": MINMAX,
+# (channels, classes) tell brainchop's eight models apart -> its name there, and how brainchop prepares its input.
+RECIPES: dict[tuple[int, int], tuple[str, dict[str, Any]]] = {
+    (15, 2): ("mindgrab", QUANTILE),
+    (5, 3): ("model5_gw_ae", MINMAX),
+    (11, 3): ("model11_gw_ae", MINMAX),
+    (20, 3): ("model20chan3cls", QUANTILE),
+    (21, 18): ("model18cls", MINMAX),
+    (30, 18): ("model30chan18cls", MINMAX),
+    (30, 50): ("model30chan50cls", QUANTILE),
+    (21, 104): ("model21_104class", MINMAX),
 }
-LABELS_WITHOUT_FILE = {3: ["background", "White Matter", "Grey Matter"], 2: ["background", "brain mask"]}
+# brainchop's own colour maps of the small tissue models either do not exist or name two classes of three.
+TISSUE = ("background", "White Matter", "Grey Matter")
 
 
 def read_layers(topology: Path, weights: Mapping[str, Path]) -> tuple[Layer, ...]:
@@ -110,7 +111,9 @@ def _conv(config: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]], 
     name, dilation = config["name"], config["dilation_rate"]
     same = config["padding"] == "same" and config["data_format"] == "channels_last" and config["activation"] == "linear"
     if not same or set(config["strides"]) != {1} or len(set(dilation)) != 1 or config.get("groups", 1) != 1:
-        raise _strange(f"a convolution at layer {index} that is strided, grouped, unevenly dilated or not padded 'same'")
+        raise _strange(
+            f"a convolution at layer {index} that is strided, grouped, unevenly dilated or not padded 'same'"
+        )
     kernel = arrays[f"{name}/kernel"]
     # (x, y, z, in, out) -> (out, in, z, y, x)
     turned = np.ascontiguousarray(kernel.transpose(4, 3, 2, 1, 0))
@@ -210,48 +213,47 @@ def layers_of(model: bytes) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def recipe_of(name: str, layers: tuple[Layer, ...], colormap: Path | None) -> dict[str, Any]:
+def recipe_of(layers: tuple[Layer, ...], names: list[str] | None) -> dict[str, Any]:
     """What must be known to run the weights and to read their output: written beside them as ``recipe.json``."""
-    if name not in RECIPES:
-        raise _strange(f"a MeshNet named {name!r}, for which no recipe is known")
-    classes = int(layers[-1].kernel.shape[0])
-    labels = json.loads(colormap.read_text(encoding="utf-8"))["labels"] if colormap else None
-    if labels is None or len(labels) != classes:
-        labels = LABELS_WITHOUT_FILE.get(classes)
-    if labels is None:
-        raise _strange(f"{classes} classes and no list of as many names")
+    shape = (int(layers[0].kernel.shape[0]), int(layers[-1].kernel.shape[0]))
+    if shape not in RECIPES:
+        raise _strange(f"a MeshNet of {shape[0]} channels and {shape[1]} classes, for which no recipe is known")
+    name, normalise = RECIPES[shape]
+    if names is None or len(names) != shape[1]:
+        if shape[1] != len(TISSUE):
+            raise _strange(f"{shape[1]} classes and {len(names or [])} names for them")
+        names = list(TISSUE)
     return {
         "schema": 1,
         "name": name,
-        "grid": {"shape": [256, 256, 256], "spacing_mm": [1.0, 1.0, 1.0], "orientation": "x left, y inferior, z anterior"},
+        "grid": {"shape": [256, 256, 256], "spacing_mm": [1.0, 1.0, 1.0], "towards": ["left", "inferior", "anterior"]},
         "intensity": "0..255 on the conformed grid",
-        **RECIPES[name],
+        **normalise,
         "axes": ["z", "y", "x"],
         "receptive_field": sum(layer.reach for layer in layers),
         "whole_volume_statistics": any(layer.norm for layer in layers),
         "keep": "largest 26-connected foreground component",
-        "labels": [label.rstrip("*") for label in labels],
+        "labels": [label.rstrip("*") for label in names],
     }
 
 
-def convert(name: str, topology: Path, weights: Mapping[str, Path], colormap: Path | None, to: Path) -> tuple[Path, Path]:
-    """Writes ``to/net.onnx`` and ``to/recipe.json`` and gives their paths. The same input gives the same bytes.
+def convert(files: Mapping[str, Path], out: Path) -> None:
+    """Writes ``out/net.onnx`` and ``out/recipe.json``; the same input gives the same bytes.
 
-    name      the folder's name in brainchop's ``public/models``; weights: file name in the manifest -> path.
-    colormap  the file whose "labels" name the classes, or None where there is none (model11_gw_ae).
+    files  name -> path: ``model.json`` with the topology, the weights under the names in its manifest, and
+           ``colormap*.json`` whose "labels" name the classes, where brainchop has one.
     Raises PluginFailed for a topology, weights or labels that do not fit each other.
     """
     import onnx
 
-    layers = read_layers(topology, weights)
-    recipe = recipe_of(name, layers, colormap)
+    maps = [json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if name.startswith("colormap")]
+    layers = read_layers(files["model.json"], files)
+    names = [m["labels"] for m in maps if len(m["labels"]) == layers[-1].kernel.shape[0]]
+    recipe = recipe_of(layers, names[0] if names else None)
     model = build(layers)
     onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-    to.mkdir(parents=True, exist_ok=True)
-    net, beside = to / "net.onnx", to / "recipe.json"
-    net.write_bytes(model)
-    beside.write_text(json.dumps(recipe, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return net, beside
+    (out / "net.onnx").write_bytes(model)
+    (out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
 
 
 def _strange(seen: str) -> PluginFailed:
