@@ -38,6 +38,8 @@ class Study:
     digest    sha256 over the sorted sha256 of the files: the same bytes give the same digest.
     files     in the order that ``ImageFacts.source`` counts.
     given     UIDs and facts that were missing and were given here, in words.
+    restored  per file of files, the DICOM attributes that were missing and were given: (keyword, value) pairs; a
+              dataset read from the file again must be completed with them. Empty for NIfTI and pictures.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Study:
     given: tuple[str, ...] = ()
     licence: str | None = None
     declared: tuple[tuple[str, str], ...] = ()
+    restored: tuple[tuple[tuple[str, str], ...], ...] = ()
 
     def __repr__(self) -> str:
         return f"Study(<identified>, kind={self.kind!r}, {len(self.files)} files)"
