@@ -40,6 +40,7 @@ __all__ = [
     "Written",
     "admit",
     "card",
+    "card_of",
     "catalog",
     "entry",
     "files",
