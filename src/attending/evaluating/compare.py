@@ -25,7 +25,7 @@ def compare(
     groups: Sequence[str] | None = None,
     subgroups: Sequence[str | None] | None = None,
     looks: int = 0,
-    resamples: int = metrics.RESAMPLES,
+    resamples: int = 2000,
 ) -> Scores:
     """Score a candidate, and the release in use on the same cases and the same resamples.
 

@@ -180,6 +180,9 @@ def _card(
             "out_of_fold": f"AUROC {ranked:.3f}; at the operating point sensitivity "
             f"{metrics.sensitivity(y, head.out_of_fold, at):.3f}, specificity "
             f"{metrics.specificity(y, head.out_of_fold, at):.3f}",
+            "intended_use": f"{code.meaning}, on images like those it learned from",
+            "training_data": f"{len(y)} cases reviewed by {_words({e.source for e, _, _ in images})}; "
+            f"training set {training.sha256[:16]}",
             "limits": LIMITS,
             "notes": "; ".join(training.notes),
         }.items()
