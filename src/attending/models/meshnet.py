@@ -25,7 +25,7 @@ from .meshnet_codes import codes
 from .meshnet_onnx import Layer, build, convert, layers_of
 from .protocols import Progress, Segmentation, Setup
 
-__all__ = ["Box", "MeshNet", "convert", "head_box", "normalise", "predict", "setup"]
+__all__ = ["Box", "MeshNet", "convert", "head_box", "normalise", "predict"]
 
 Box = tuple[slice, slice, slice]
 """Of a volume's (z, y, x)."""
@@ -104,11 +104,6 @@ class MeshNet:
         out = np.zeros(volume.shape, np.uint8)
         out[box] = predict(self.layers, ready, self._threads, progress=progress)
         return out
-
-
-def setup(setup: Setup) -> MeshNet:
-    """The entry point of every brainchop model."""
-    return MeshNet(setup)
 
 
 def normalise(volume: NDArray[Any], recipe: dict[str, Any]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""MeshNets of brainchop -> ONNX: Keras layers-model JSON and raw float32 weights in, ``net.onnx`` and ``recipe.json`` out.
+"""MeshNets of brainchop -> ONNX: Keras layers-model JSON and raw weights in, ``net.onnx`` and ``recipe.json`` out.
 
 Source of the format: TensorFlow.js layers models (``weightsManifest``: little-endian float32, in the manifest's order,
 kernels as (depth, height, width, in, out)). Source of each recipe: brainchop's own parameter list, by model.
@@ -46,7 +46,7 @@ class Layer:
     @property
     def reach(self) -> int:
         """Voxels to each side that one output voxel sees."""
-        return (self.kernel.shape[-1] - 1) // 2 * self.dilation
+        return int((self.kernel.shape[-1] - 1) // 2 * self.dilation)
 
 
 # Intensities are 0..255 on the conformed grid before normalising; quantiles are over the whole conformed volume.
@@ -70,7 +70,7 @@ TISSUE = ("background", "White Matter", "Grey Matter")
 def read_layers(topology: Path, weights: Mapping[str, Path]) -> tuple[Layer, ...]:
     """The network as the Keras JSON and its weights describe it.
 
-    weights  file name as in the manifest -> path. Raises PluginFailed for anything that this reader would have to guess.
+    weights  file name as in the manifest -> path. Raises PluginFailed for anything that would have to be guessed.
     """
     document = json.loads(topology.read_text(encoding="utf-8"))
     arrays = _weights(document["weightsManifest"], weights)
