@@ -1,0 +1,280 @@
+"""Which strings of a study identify somebody, and whether a text holds one of them, in whatever spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+
+from ..records import Study
+from . import header as h
+from .dates import dates_in
+from .words import closed, fold, ordinary, placeholder, tokens
+
+# Attributes whose kind is told to the user; other identifying ones are "header text".
+NAMES = {
+    "PatientName": "patient name",
+    "OtherPatientNames": "patient name",
+    "PatientBirthName": "patient name",
+    "PatientMotherBirthName": "patient name",
+    "ResponsiblePerson": "patient name",
+}
+IDS = {
+    "PatientID": "patient ID",
+    "OtherPatientIDs": "patient ID",
+    "IssuerOfPatientID": "patient ID",
+    "MedicalRecordLocator": "patient ID",
+    "AccessionNumber": "accession number",
+    "StudyID": "study ID",
+    "AdmissionID": "admission ID",
+    "InsurancePlanIdentification": "patient ID",
+    "PlacerOrderNumberImagingServiceRequest": "accession number",
+    "FillerOrderNumberImagingServiceRequest": "accession number",
+    "DeviceSerialNumber": "device serial number",
+}
+PLACES = {
+    "InstitutionName": "institution",
+    "InstitutionAddress": "institution",
+    "InstitutionalDepartmentName": "institution",
+    "StationName": "station",
+    "PatientAddress": "address",
+    "PatientTelephoneNumbers": "telephone number",
+    "ReferringPhysicianTelephoneNumbers": "telephone number",
+    "ReferringPhysicianAddress": "address",
+    "PersonAddress": "address",
+    "PersonTelephoneNumbers": "telephone number",
+}
+# Free text that a report may say in the same words; it is no identifier by its nature, and never enters a Case.
+CLINICAL = frozenset(
+    {
+        "StudyDescription",
+        "SeriesDescription",
+        "ProtocolName",
+        "RequestedProcedureDescription",
+        "PerformedProcedureStepDescription",
+        "AcquisitionProtocolName",
+        "BodyPartExamined",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "CodeMeaning",
+        "ContrastBolusAgent",
+        "SegmentLabel",
+        "SequenceName",
+        "SoftwareVersions",
+        "ConvolutionKernel",
+        "AdmittingDiagnosesDescription",
+        "ReasonForTheRequestedProcedure",
+        "FilterType",
+    }
+)
+WELL_KNOWN_UID = "1.2.840.10008."
+TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE", "UN", "OB"})
+LONG = frozenset({"ST", "LT", "UT"})
+# CS holds at most 16 characters; what is longer was put there by somebody.
+CODE_STRING = 16
+
+
+@dataclass
+class Identity:
+    """Everything in a study that identifies; texts are kept as received, never shown."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    days: dict[date, str] = field(default_factory=dict)
+    uids: set[str] = field(default_factory=set)
+    other: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
+    raw_dates: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+
+    def __repr__(self) -> str:
+        return "Identity(<identified>)"
+
+    @classmethod
+    def of(cls, study: Study) -> Identity:
+        """From every header of the study and the names of its files."""
+        made = cls()
+        for header in h.headers(study):
+            for element in h.elements(header):
+                made._take(element)
+        for file in study.files:
+            for part in PurePosixPath(file.name.replace("\\", "/")).parts:
+                stem = re.sub(r"(\.nii)?\.[A-Za-z0-9]{1,5}$", "", part)
+                if len(stem) >= 6 and not closed(stem):
+                    made.files.add(stem)
+        return made
+
+    def _take(self, element: Any) -> None:
+        kind, keyword = element.VR, element.keyword
+        for text in h.texts(element):
+            if kind == "PN":
+                self._name(text, NAMES.get(keyword, "physician or staff name"))
+            elif kind == "UI":
+                if not text.startswith(WELL_KNOWN_UID) and len(text) >= 6:
+                    self.uids.add(text)
+            elif kind in ("DA", "DT", "TM"):
+                self._day(text, kind, keyword)
+            elif kind in ("CS", "AS", "DS", "IS"):
+                if len(text) > CODE_STRING and not closed(text):
+                    self.other.add(text)
+            elif kind in TEXT or isinstance(element.value, str):
+                self._text(text, kind, keyword)
+
+    def _name(self, text: str, kind: str) -> None:
+        if placeholder(text.replace("^", " ").replace("=", " ")):
+            return
+        # An alphabetic, an ideographic and a phonetic group name the same person.
+        for group in text.split("="):
+            spelt = " ".join(part for part in re.split(r"[\^\s]+", group) if part)
+            if spelt and not placeholder(spelt):
+                self.names.setdefault(spelt, kind)
+
+    def _day(self, text: str, kind: str, keyword: str) -> None:
+        if kind in ("DA", "DT"):
+            if (day := h.day(text)) is not None:
+                label = "date of birth" if keyword == "PatientBirthDate" else "study date"
+                if label == "date of birth" or day not in self.days:
+                    self.days[day] = label
+                if day.year > 1:
+                    self.raw_dates.add(text)
+            elif len(text) >= 6:
+                self.other.add(text)
+        elif len(text) >= 6 and len(set(text)) > 2:
+            self.raw_dates.add(text)
+
+    def _text(self, text: str, kind: str, keyword: str) -> None:
+        if closed(text) or placeholder(text):
+            return
+        if keyword in IDS:
+            self.ids.setdefault(text, IDS[keyword])
+        elif keyword in PLACES:
+            self.places.setdefault(text, PLACES[keyword])
+        elif keyword in CLINICAL or kind in LONG:
+            if len(text) >= 4:
+                self.said.add(text)
+        elif len(text) >= 4:
+            self.other.add(text)
+
+    def strings(self) -> frozenset[str]:
+        """Every identifying string as received, and the longer parts of names."""
+        found = {
+            *self.names,
+            *self.ids,
+            *self.places,
+            *self.uids,
+            *self.other,
+            *self.said,
+            *self.raw_dates,
+            *self.files,
+        }
+        for name in self.names:
+            found |= {part for part in name.split() if len(part) >= 4 and not closed(part)}
+        return frozenset(text for text in found if len(text) >= 4)
+
+    def leaks(self, text: str) -> bool:
+        """Whether a text of our own holds any identifying string; used on what enters a Case."""
+        return any(True for _ in self.kinds(text)) or any(len(s) >= 8 and s in text for s in self.strings())
+
+    def kinds(self, text: str) -> Iterator[str]:
+        """The kinds of identifiers in a text; one kind may come several times."""
+        folded = f" {fold(text)} "
+        parts = tokens(text)
+        for name, kind in self.names.items():
+            if _named(name, folded, parts):
+                yield kind
+        for id, kind in self.ids.items():
+            if _id_in(id, folded):
+                yield kind
+        for place, kind in self.places.items():
+            if _place_in(place, parts, folded):
+                yield kind
+        if self.days:
+            found = dates_in(text)
+            yield from (kind for day, kind in self.days.items() if day in found)
+        if any(_id_in(uid, folded) for uid in self.uids):
+            yield "UID"
+        if any(_telling(other) and _phrase(other, parts) for other in self.other):
+            yield "header text"
+        if any(_phrase(name, parts) for name in self.files):
+            yield "file name"
+
+
+def find_identifiers(text: str, study: Study) -> tuple[str, ...]:
+    """The kinds of the study's identifiers in a text ("patient name", "date of birth" ...), sorted; () for none.
+
+    Names in any order, case and accents; IDs with other separators; dates in the common ways of writing. An ordinary
+    word that is somebody's name ("Brown") counts only beside another part of that name.
+    """
+    return tuple(sorted(set(Identity.of(study).kinds(text))))
+
+
+def identifiers(study: Study) -> frozenset[str]:
+    """Every identifying string of every header attribute, sequences, private elements, file meta and file names too.
+
+    Left out: values of fewer than four characters, and those made of nothing but the closed lists' words.
+    """
+    return Identity.of(study).strings()
+
+
+def _named(name: str, folded: str, parts: list[str]) -> bool:
+    given = [part for part in tokens(name) if len(part) >= 2]
+    # Scripts without spaces between words: the name as it stands.
+    foreign = [part for part in given if not part.isascii()]
+    if any(len(part) >= 2 and part in folded for part in foreign):
+        return True
+    present = [part for part in given if part in parts]
+    if any(len(part) >= 3 and part not in ordinary() for part in present):
+        return True
+    if len(given) >= 2 and len(set(present)) >= 2 and _near(set(present), parts):
+        return True
+    squeezed = re.sub(r"[^\w]|_", "", folded)
+    glued = [a + b for a in given for b in given if a != b and len(a + b) >= 8]
+    return any(pair in squeezed for pair in glued if not _spread(pair, parts)) and any(pair in parts for pair in glued)
+
+
+def _spread(pair: str, parts: list[str]) -> bool:
+    """Whether two neighbours only look like a glued name because the spaces were taken out."""
+    return any(a + b == pair for a, b in pairwise(parts))
+
+
+def _near(names: set[str], parts: list[str], within: int = 3) -> bool:
+    at = [(i, part) for i, part in enumerate(parts) if part in names]
+    return any(b - a <= within and x != y for (a, x), (b, y) in pairwise(at))
+
+
+def _id_in(id: str, folded: str) -> bool:
+    letters = [c for c in fold(id) if c.isalnum()]
+    if len(letters) < 4:
+        return False
+    spelling = r"[\s./_\-]?".join(map(re.escape, letters))
+    return re.search(rf"(?<![^\W_]){spelling}(?![^\W_])", folded) is not None
+
+
+def _place_in(place: str, parts: list[str], folded: str) -> bool:
+    if _phrase(place, parts):
+        return True
+    if any(c.isdigit() for c in place) and _id_in(place, folded):
+        return True
+    given = tokens(place)
+    telling = {part for part in given if len(part) >= 5 and part not in ordinary() and not part.isdigit()}
+    return any(part in telling for part in parts)
+
+
+def _phrase(phrase: str, parts: list[str]) -> bool:
+    wanted = tokens(phrase)
+    if sum(map(len, wanted)) < 4:
+        return False
+    return any(parts[i : i + len(wanted)] == wanted for i in range(len(parts) - len(wanted) + 1))
+
+
+def _telling(text: str) -> bool:
+    """Whether an attribute of no known kind is more than words anybody might write."""
+    given = tokens(text)
+    return len(text) >= 6 and (
+        any(c.isdigit() for c in text) or len(given) == 1 or not all(part in ordinary() for part in given)
+    )
