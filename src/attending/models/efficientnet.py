@@ -102,8 +102,9 @@ def build(weights: Mapping[str, NDArray[Any]]) -> Any:
     last = net.conv(last, "_conv_head", "_bn1", relu6=True)
     net.nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
     net.nodes.append(helper.make_node("Flatten", ["pooled"], ["vector"]))
-    unused = set(weights) - net.used - {"_fc.weight", "_fc.bias"}
-    if any(not name.endswith("num_batches_tracked") for name in unused):
+    counters = {name for name in weights if name.endswith("num_batches_tracked")}
+    unused = set(weights) - net.used - counters - {"_fc.weight", "_fc.bias"}
+    if unused:
         raise _strange(f"{len(unused)} tensors that EfficientNet-Lite0 does not have")
     graph = helper.make_graph(
         net.nodes,
