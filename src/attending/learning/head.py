@@ -46,7 +46,15 @@ def fit(vectors: NDArray[Any], labels: NDArray[Any], groups: Sequence[str], *, s
     with his smoothed targets), and the kept model is trained on everything. The operating point is the out-of-fold
     threshold of the greatest balanced accuracy. The same input gives the same head.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
     x, y = np.asarray(vectors, np.float64), np.asarray(labels, int)
+    # Matrices this small are slower on several threads, many times so where the cores have other work.
+    with threadpool_limits(1):
+        return _fit(x, y, groups, seed)
+
+
+def _fit(x: NDArray[np.float64], y: NDArray[np.int_], groups: Sequence[str], seed: int) -> Head:
     folds = _folds(x, y, groups, seed)
     scores = {c: np.zeros(y.size) for c in STRENGTHS}
     for train, test in folds:

@@ -32,12 +32,14 @@ def labelled(npz: Path, splits: tuple[str, ...] = ("val", "test")) -> Iterator[L
     a picture are the same every time (stored, not compressed), because a case's id is a hash of them. Raises
     NothingToLearn where the file is no such set.
     """
+    from zipfile import BadZipFile
+
     from PIL import Image as Picture
 
     try:
         with np.load(npz, allow_pickle=False) as file:
             parts = [(s, file[f"{s}_images"], file[f"{s}_labels"].reshape(-1)) for s in splits]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise NothingToLearn(
             f"the labelled set cannot be read ({type(error).__name__})",
             "a MedMNIST file with images and labels of the splits " + ", ".join(splits),
