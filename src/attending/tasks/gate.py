@@ -10,8 +10,11 @@ import numpy as np
 from ..records import Image, ImageFacts
 from .head import HEAD_WORDS, TRUNK_MM, Outline, looks_like_head_slice, outline
 from .looks import Look, busiest, coloured, grey, look
+from .trunk import part_of
 
 PROJECTIONS = ("CR", "DX", "MG", "RF", "XA", "PX", "IO", "RG")
+# Plates and flat detectors. Fluoroscopy (RF, XA) shows a round field on black and is not judged by outline.
+FILMS = ("CR", "DX", "MG", "PX", "IO", "RG")
 SECTIONS = ("CT", "MR")
 GREY_ONLY = (*PROJECTIONS, *SECTIONS)
 # Cameras' own modalities: colour and natural-image statistics are what they are.
@@ -134,7 +137,7 @@ def section_as_film(image: Image, seen: Look) -> str | None:
     A radiograph's object runs off the plate (neck, limb, trunk) or fills a collimated rectangle (ellipse 1.27).
     """
     facts = image.facts
-    if facts.modality not in PROJECTIONS:
+    if facts.modality not in FILMS:
         return None
     if facts.unit == "[hnsf'U]" or float((image.voxels < -200).mean()) > 0.05:
         return "the pixel values are Hounsfield units: a CT section, not a radiograph"
@@ -153,7 +156,7 @@ def section_as_film(image: Image, seen: Look) -> str | None:
 def drawing(image: Image, seen: Look) -> str | None:
     """A handful of grey levels: a mask, a drawing or a test pattern."""
     facts = image.facts
-    if facts.modality not in GREY_ONLY or facts.unit == "[hnsf'U]" or seen.side < THUMB_SIDE:
+    if facts.modality not in GREY_ONLY or _hounsfield(image) or seen.side < THUMB_SIDE:
         return None
     levels = len(np.unique(busiest(image)))
     if levels > FEW_LEVELS:
@@ -163,7 +166,7 @@ def drawing(image: Image, seen: Look) -> str | None:
 
 def photo_as_film(image: Image, seen: Look) -> str | None:
     """Radiographs are soft; photographs, pages and drawings are not."""
-    if image.facts.modality not in PROJECTIONS:
+    if image.facts.modality not in FILMS:
         return None
     bound = next((most for side, most in FILM_DETAIL if seen.side >= side), None)
     if bound is None or seen.detail <= bound:
@@ -176,7 +179,7 @@ def photo_as_film(image: Image, seen: Look) -> str | None:
 def photo_as_section(image: Image, seen: Look) -> str | None:
     """Sections lie in air; photographs and pages fill their frame with detail to the edges."""
     facts = image.facts
-    if facts.modality not in SECTIONS or facts.unit == "[hnsf'U]" or seen.side < PHOTO_SIDE:
+    if facts.modality not in SECTIONS or _hounsfield(image) or seen.side < PHOTO_SIDE:
         return None
     if seen.dark > 0.8 and seen.area < 0.02 and seen.detail > 0.8:
         return (
@@ -195,7 +198,7 @@ def photo_as_section(image: Image, seen: Look) -> str | None:
 def film_as_section(image: Image, seen: Look) -> str | None:
     """One soft plane that fills its frame, or the scheme of a chest film, declared CT or MR."""
     facts = image.facts
-    if facts.modality not in SECTIONS or facts.shape[0] > 1 or facts.unit == "[hnsf'U]":
+    if facts.modality not in SECTIONS or facts.shape[0] > 1 or _hounsfield(image):
         return None
     open_frame = seen.frame_dark < SOFT_FRAME and "L" in seen.touches and "R" in seen.touches
     if open_frame and seen.chest >= CHEST_FILM:
@@ -231,6 +234,14 @@ RULES: tuple[Callable[[Image, Look], str | None], ...] = (
 )
 
 
+def _hounsfield(image: Image) -> bool:
+    """A CT by its numbers or its geometry. What a header calls Hounsfield units without air and without position, in
+    one plane, may be anything."""
+    facts = image.facts
+    scanned = facts.affine is not None or facts.shape[0] > 1
+    return facts.unit == "[hnsf'U]" and (scanned or float(image.voxels.min()) < -50)
+
+
 def _page(seen: Look) -> bool:
     """Thin strokes on paper: much detail, a bright or even ground that reaches the edges."""
     return seen.detail > 0.8 and seen.frame_dark < 0.1 and (seen.paper > 0.5 or seen.bright > 0.25)
@@ -264,6 +275,14 @@ def _judged(image: Image, seen: Look, shape: Outline | None) -> tuple[Image, lis
     if facts.modality in PROJECTIONS and body is None and seen.chest >= CHEST_TOLD and "L" in seen.touches:
         body = "CHEST"
         said.append("Body part judged from the pixels: two lungs beside a middle shadow, CHEST.")
+    if facts.modality in PROJECTIONS and facts.view is None:
+        said.append("The view is not stated.")
+    if facts.modality == "CT" and body is None:
+        part = part_of(image)
+        body = part[0] if part else None
+        said.append(
+            f"Body part judged from the pixels: {part[1]}, {part[0]}." if part else "The body part is not stated."
+        )
     if facts.modality != "MR":
         return Image(replace(facts, body_part=body), image.voxels), said, None
     if body in HEAD_WORDS:

@@ -36,7 +36,7 @@ def measure(
     if volumes is None:
         book.leave(WHAT, "the voxel spacing is not known, so nothing can be measured", gate)
         return
-    named = {v: s for v, n in result.labels.names.items() if v and (s := structure(n)) is not None}
+    named = {v: s for v, n in result.labels.names.items() if v and (s := structure(n, card.labels)) is not None}
     solid = {v for v, s in named.items() if not s.fluid}
     brain = sum(volumes.get(v, 0.0) for v in solid)
     if not PLAUSIBLE_ML[0] <= brain <= PLAUSIBLE_ML[1]:
@@ -97,8 +97,7 @@ def _write(
     for value, meant in sorted(named.items()):
         if meant.whole:
             continue
-        side = f"{meant.side} " if meant.side else ""
-        words = f"{side}{meant.code.meaning[0].lower()}{meant.code.meaning[1:]}"
+        words = f"{meant.side} {meant.words}" if meant.side else meant.words
         ml = volumes.get(value, 0.0)
         if ml <= 0.0 or value not in places:
             empty.append(words)
