@@ -187,6 +187,18 @@ def test_pulling_twice_fetches_once_and_a_damaged_copy_is_replaced(no_index: Pat
     assert files_of(entry, cache, prove=True)["model.bin"].read_bytes() == GOOD
 
 
+def test_what_an_older_revision_converted_is_pulled_again(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    where = models.pull("pneumoniamnist", tmp_path, mirror)
+    manifest = where / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("medmnist-val-test/1", "medmnist-val-test/0"))
+    assert models.status("pneumoniamnist", tmp_path) == "absent"
+    models.pull("pneumoniamnist", tmp_path, mirror)
+    assert models.status("pneumoniamnist", tmp_path) == "pulled"
+
+
 def test_stopping_a_pull_leaves_nothing_half(no_index: Path, toys: Path, tmp_path: Path) -> None:
     def stop(fraction: float, words: str) -> None:
         raise KeyboardInterrupt

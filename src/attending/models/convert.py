@@ -17,6 +17,9 @@ from ..errors import HashMismatch
 
 Convert = Callable[[Mapping[str, Path], Path], None]
 
+REVISIONS: Mapping[str, int] = {"meshnet-onnx": 1, "efficientnet-onnx": 1, "medmnist-val-test": 1}
+"""Counted up when a step writes other files than before: what an older revision left in a cache is pulled again."""
+
 STEPS: Mapping[str, str] = {
     "meshnet-onnx": "attending.models.meshnet_onnx:convert",
     "efficientnet-onnx": "attending.models.efficientnet:convert",
@@ -35,6 +38,11 @@ def step(name: str) -> Convert:
     module, function = STEPS[name].split(":")
     convert: Convert = getattr(import_module(module), function)
     return convert
+
+
+def revision(name: str | None) -> str | None:
+    """What the manifest remembers of a step: "name/revision"."""
+    return None if name is None else f"{name}/{REVISIONS.get(name, 1)}"
 
 
 def medmnist_val_test(files: Mapping[str, Path], out: Path) -> None:

@@ -57,11 +57,11 @@ def pull_entry(
         return goal
     refuse_unless_licensed(wanted, accept)
     tell: Progress = progress or (lambda fraction, words: None)
-    if _intact(goal):
+    if _intact(wanted, goal):
         tell(1.0, "already here")
         return goal
     with _disk(wanted.id), _alone(goal.parent):
-        if not _intact(goal):
+        if not _intact(wanted, goal):
             _sweep(goal.parent)
             _pull(wanted, goal, mirror, tell)
     return goal
@@ -77,7 +77,7 @@ def files_of(wanted: Entry, cache: Path, prove: bool = False) -> dict[str, Path]
     goal = folder(wanted, cache)
     if not wanted.sources:
         return {}
-    manifest = _manifest(goal)
+    manifest = _manifest(wanted, goal)
     if manifest is None:
         raise NotPulled(
             f"the files of {wanted.id} are not in the cache",
@@ -99,7 +99,7 @@ def files_of(wanted: Entry, cache: Path, prove: bool = False) -> dict[str, Path]
 
 def hashes_of(wanted: Entry, cache: Path) -> dict[str, str]:
     """File name -> sha256 as converted; {} where nothing was pulled."""
-    manifest = _manifest(folder(wanted, cache)) if wanted.sources else None
+    manifest = _manifest(wanted, folder(wanted, cache)) if wanted.sources else None
     return {name: fact["sha256"] for name, fact in manifest["files"].items()} if manifest else {}
 
 
@@ -176,7 +176,7 @@ def _write_manifest(wanted: Entry, source: str, ready: Path) -> None:
         "licence": wanted.licence,
         "use": wanted.use,
         "source": source,
-        "convert": wanted.convert,
+        "convert": converting.revision(wanted.convert),
         "files": facts,
     }
     with (ready / MANIFEST).open("w", encoding="utf-8") as out:
@@ -192,17 +192,18 @@ def _put(ready: Path, goal: Path) -> None:
     ready.rename(goal)
 
 
-def _manifest(goal: Path) -> dict[str, Any] | None:
+def _manifest(wanted: Entry, goal: Path) -> dict[str, Any] | None:
+    """What was proved at the pull; None where nothing was pulled, or an older revision of a step converted it."""
     try:
         manifest = json.loads((goal / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     fits = isinstance(manifest, dict) and manifest.get("schema") == SCHEMA and isinstance(manifest.get("files"), dict)
-    return manifest if fits else None
+    return manifest if fits and manifest.get("convert") == converting.revision(wanted.convert) else None
 
 
-def _intact(goal: Path) -> bool:
-    manifest = _manifest(goal)
+def _intact(wanted: Entry, goal: Path) -> bool:
+    manifest = _manifest(wanted, goal)
     return manifest is not None and all(
         (goal / name).is_file() and sha256_of(goal / name) == fact["sha256"] for name, fact in manifest["files"].items()
     )
