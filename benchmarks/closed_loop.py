@@ -79,20 +79,18 @@ def main() -> int:
 
 def the_set() -> tuple[list[Image], NDArray[np.int_], NDArray[np.bool_]]:
     """Images, labels and which of them belong to the pool (the validation split; the test split is the test)."""
-    from io import BytesIO
-
-    from PIL import Image as Picture
-
     cache = site.cache_dir()
     models.pull(SET, cache, site.mirror_dir())
     (path,) = [p for p in models.files(SET, cache).values() if p.suffix == ".npz"]
-    rows = list(learning.labelled(path))
+    with np.load(path, allow_pickle=False) as file:
+        pictures = np.concatenate([file["val_images"], file["test_images"]])
+        labels = np.concatenate([file["val_labels"], file["test_labels"]]).reshape(-1).astype(int)
+        pool = np.arange(len(labels)) < len(file["val_labels"])
     images = []
-    for number, row in enumerate(rows):
-        voxels = np.asarray(Picture.open(BytesIO(row.png)))[None].astype(np.uint16)
-        facts = ImageFacts(f"i{number}", voxels.shape, None, None, "CR", view="AP", body_part="CHEST")
-        images.append(Image(facts, voxels))
-    return images, np.array([r.label for r in rows]), np.array([r.name.startswith("val") for r in rows])
+    for number, picture in enumerate(pictures):
+        facts = ImageFacts(f"i{number}", (1, *picture.shape), None, None, "CR", view="AP", body_part="CHEST")
+        images.append(Image(facts, picture[None].astype(np.uint16)))
+    return images, labels, pool
 
 
 def vectors_of(images: list[Image], encoder: str, state: Path) -> NDArray[np.float32]:

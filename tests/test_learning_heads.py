@@ -282,3 +282,11 @@ def test_what_a_release_is_asked_is_what_the_candidate_was_asked() -> None:
 def test_ask_names_the_least_certain() -> None:
     assert learning.ask({"a": 0.9, "b": 0.45, "c": 0.55, "d": 0.1}, 3) == ("b", "c", "a")
     assert learning.ask({}, 3) == ()
+
+
+def test_a_missing_vector_is_named_as_such() -> None:
+    world = World()
+    learned = world.learn()
+    other = {key: vector for key, vector in world.vectors.items() if key[0] < "c0100"}
+    with pytest.raises(PluginFailed, match=r"\d+ of \d+ images have no vector of this encoder"):
+        learned.held_out_vectors(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +9,14 @@ import numpy as np
 import pytest
 
 from attending import learning, models, reviewing, site
-from attending.errors import NotBetter, NothingToLearn
+from attending.errors import NotBetter
 from attending.evaluating import Policy, compare, gate, judged
-from attending.records import CaseFacts, Image, ImageFacts, Release, Scores
+from attending.records import CaseFacts, Code, Image, ImageFacts, Release, Scores
 
 KEY = b"k" * 32
 WHEN = "2026-01-31T09:30:00+00:00"
 SET = "pneumoniamnist"
-PNEUMONIA = learning.LABELS[SET]
+PNEUMONIA = Code("SCT", "233604007", "Pneumonia")
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +26,17 @@ def npz(mirror: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def turn(npz: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    from PIL import Image as Picture
-
     encoder = models.load("skimage-descriptors", site.load(tmp_path_factory.mktemp("home")), cache)
+    with np.load(npz) as file:
+        pictures = np.concatenate([file["val_images"], file["test_images"]])
+        labels = np.concatenate([file["val_labels"], file["test_labels"]]).reshape(-1)
     cases, images, reviews = {}, [], []
-    for row in learning.labelled(npz):
-        voxels = np.asarray(Picture.open(io.BytesIO(row.png)))[None].astype(np.uint16)
-        facts = ImageFacts("i1", voxels.shape, None, None, "CR", view="AP", body_part="CHEST")
-        id = row.name.removesuffix(".png")
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        facts = ImageFacts("i1", (1, *picture.shape), None, None, "CR", view="AP", body_part="CHEST")
+        id = f"c{number:04d}"
         cases[id] = CaseFacts(id, id, "picture", (facts,), pixels_checked=False, use="teach", source=SET)
-        images.append(Image(facts, voxels))
-        reviews.append(reviewing.imported(id, PNEUMONIA.value, row.label, SET, WHEN))
+        images.append(Image(facts, picture[None].astype(np.uint16)))
+        reviews.append(reviewing.imported(id, PNEUMONIA.value, int(label), SET, WHEN))
     vectors = {(id, "i1"): v for id, v in zip(cases, encoder.encode(images), strict=True)}
     how = {"encoder": encoder.space, "key": KEY, "created": WHEN, "clean": {SET}}
     return {"cases": cases, "vectors": vectors, "reviews": reviews, "how": how}
@@ -55,34 +54,6 @@ def scored(learned: learning.Learned, release: learning.Learned | None, turn: di
         groups=learned.groups,
         subgroups=learned.subgroups,
     )
-
-
-@pytest.mark.mirror
-def test_pictures_of_the_set_are_what_the_file_holds(npz: Path) -> None:
-    from PIL import Image as Picture
-
-    rows = list(learning.labelled(npz))
-    with np.load(npz) as file:
-        assert len(rows) == len(file["val_images"]) + len(file["test_images"])
-        assert (np.asarray(Picture.open(io.BytesIO(rows[0].png))) == file["val_images"][0]).all()
-        assert [r.label for r in rows[-50:]] == file["test_labels"][-50:].reshape(-1).tolist()
-    assert (rows[0].name, rows[-1].name) == ("val-0000.png", "test-0623.png")
-    assert [r.png for r in learning.labelled(npz)] == [r.png for r in rows]
-
-
-@pytest.mark.parametrize("content", [b"", b"no set", b"PK\x03\x04broken"])
-def test_a_broken_set_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "set.npz"
-    path.write_bytes(content)
-    with pytest.raises(NothingToLearn, match="the labelled set cannot be read"):
-        list(learning.labelled(path))
-
-
-def test_a_set_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "set.npz"
-    np.savez(path, val_images=np.zeros((3, 28, 28, 3), np.uint8), val_labels=np.zeros((3, 1), np.uint8))
-    with pytest.raises(NothingToLearn, match=r"the val part has images of shape \(3, 28, 28, 3\)"):
-        list(learning.labelled(path, splits=("val",)))
 
 
 @pytest.mark.mirror

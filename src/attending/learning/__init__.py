@@ -1,25 +1,20 @@
 """Where signatures teach: reviews and image vectors become a training set, and that a small, calibrated head.
 
 ``learn`` does the whole turn on plain data: the training set, the candidate, its ONNX bytes and what it says of the
-held-out cases. ``training_set``, ``train`` and ``predict`` are its steps. ``labelled`` unpacks a labelled set of
-pictures, ``ask`` names the cases whose review would teach most, and ``flipped`` poisons a training set, for proving
-that the gate refuses what came of it.
+held-out cases. ``training_set``, ``train`` and ``predict`` are its steps. ``ask`` names the cases whose review would
+teach most, and ``flipped`` poisons a training set, for proving that the gate refuses what came of it.
 """
 
 from .ask import ask
 from .examples import flipped, held_out_sha256, training_set
 from .graph import predict
-from .labelled import LABELS, Labelled, labelled
 from .turn import Learned, learn, train
 
 __all__ = [
-    "LABELS",
-    "Labelled",
     "Learned",
     "ask",
     "flipped",
     "held_out_sha256",
-    "labelled",
     "learn",
     "predict",
     "train",

@@ -111,7 +111,15 @@ def train(
 
 
 def stack(examples: Iterable[Example], vectors: Vectors) -> NDArray[np.float32]:
-    """(n, d) float32 of examples. Raises PluginFailed where the vectors are not finite rows of one width."""
+    """(n, d) float32 of examples. Raises PluginFailed where one is missing, or they are not finite rows of one width."""
+    examples = tuple(examples)
+    missing = sum((e.case, e.image) not in vectors for e in examples)
+    if missing:
+        raise PluginFailed(
+            f"{missing} of {len(examples)} images have no vector of this encoder",
+            "a vector of each image, of one encoder",
+            "encode them again with the encoder that the head was trained on",
+        )
     rows = [np.asarray(vectors[e.case, e.image]) for e in examples]
     if len({row.shape for row in rows}) > 1 or any(row.ndim != 1 for row in rows):
         raise PluginFailed(
