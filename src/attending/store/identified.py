@@ -29,26 +29,28 @@ class Identified(Ground):
         """
         self._writable()
         path = self._sealed(case_id)
-        with guard():
-            if not path.exists():
-                staged = self._temporary.path / path.name
+        staged = self._temporary.path / path.name
+        try:
+            with guard():
                 staged.unlink(missing_ok=True)
-                try:
+                if not path.exists():
                     seal(study, case_id, self._keys.derive("vault"), staged)
+            with self._writing() as transaction:
+                _register(transaction.connection, instances or {}, case_id)
+                seq = transaction.audit("read", {"case": case_id, "kind": study.kind, "files": len(study.files)})
+                run(
+                    transaction.connection,
+                    "INSERT INTO vault VALUES (:id, :files, :audit) ON CONFLICT DO NOTHING",
+                    id=case_id,
+                    files=len(study.files),
+                    audit=seq,
+                )
+                # Before the commit: a row without its file would be a lie, a sealed file without a row is none.
+                if staged.exists():
                     staged.rename(path)
-                finally:
-                    staged.unlink(missing_ok=True)
-                sync_folder(path.parent)
-        with self._writing() as transaction:
-            _register(transaction.connection, instances or {}, case_id)
-            seq = transaction.audit("read", {"case": case_id, "kind": study.kind, "files": len(study.files)})
-            run(
-                transaction.connection,
-                "INSERT INTO vault VALUES (:id, :files, :audit) ON CONFLICT DO NOTHING",
-                id=case_id,
-                files=len(study.files),
-                audit=seq,
-            )
+                    sync_folder(path.parent)
+        finally:
+            staged.unlink(missing_ok=True)
 
     def vault_get(self, case_id: str, by: str, why: str) -> Study:
         """The study of a case, without its stacks (``intake.decode`` makes them). Audited as a rejoining, first.

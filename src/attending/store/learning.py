@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UnknownRelease
+from ..errors import ReleaseRefused, UnknownRelease
 from ..records import Release, array_key, dumps, loads
 from .database import guard, run
 from .ground import Ground, Transaction
@@ -75,7 +75,8 @@ class Learning(Ground):
     def set_release(self, *releases: Release, by: str | None = None, event: str | None = None) -> None:
         """Change the state of releases that are kept, all in one transaction, each with its audit entry.
 
-        Approving one and retiring the one it replaces belong in one call. Raises UnknownRelease.
+        Approving one and retiring the one it replaces belong in one call. Raises UnknownRelease, and
+        ReleaseRefused where two of one task would be in use.
         """
         with self._writing() as transaction:
             for release in releases:
@@ -85,7 +86,11 @@ class Learning(Ground):
                 "SELECT task FROM releases WHERE status = 'approved' GROUP BY task HAVING count(*) > 1",
             ).scalar()
             if crowded is not None:
-                raise ValueError("two approved releases of one task: retire the one that is replaced in the same call")
+                raise ReleaseRefused(
+                    "another release of this task was approved meanwhile",
+                    "one release in use per task",
+                    "see `attending release list`, then approve again",
+                )
 
     def release(self, id: str) -> Release:
         """A release by id. Raises UnknownRelease."""

@@ -1,4 +1,4 @@
-"""A reading's files: staged beside, renamed into place under the write lock, taken away again where the commit fails."""
+"""A reading's files: staged beside, renamed into place under the write lock, gone again where the commit fails."""
 
 from __future__ import annotations
 
