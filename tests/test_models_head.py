@@ -40,16 +40,28 @@ def network(size: int = 734, outputs: int = 1, gain: float = 0.3, sigmoid: bool 
 
 
 def release(weights: bytes, *sources: str) -> Release:
+    imported = [s.removeprefix("imported:") for s in sources if s.startswith("imported:")]
+    said = {
+        "code_scheme": CODE.scheme, "code_value": CODE.value, "code_meaning": CODE.meaning, "dims": "2",
+        "modalities": "CR, DX", "views": "AP, PA", "body_parts": "CHEST",
+        "admits": ", ".join(imported) if len(imported) == len(sources) else "",
+        "use": "teach" if len(imported) == len(sources) else "care",
+    }  # fmt: skip
     made = Candidate(
-        "c1", "pneumonia", ENCODER.space, hashlib.sha256(weights).hexdigest(), "t" * 64, sources, "2026-01-01T00:00:00Z"
+        "c1",
+        "pneumonia",
+        ENCODER.space,
+        hashlib.sha256(weights).hexdigest(),
+        "t" * 64,
+        sources,
+        "2026-01-01T00:00:00Z",
+        tuple(said.items()),
     )
     return Release("r1", made, None, "approved")
 
 
 def card_for(weights: bytes, *sources: str) -> Card:
-    return head_card(
-        release(weights, *sources), CODE, modalities=("CR", "DX"), views=("PA", "AP"), body_parts=("CHEST",)
-    )
+    return head_card(release(weights, *sources))
 
 
 def test_a_head_gives_one_calibrated_probability_and_passes_the_contract() -> None:

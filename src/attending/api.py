@@ -205,7 +205,7 @@ class Hospital:
     def card(self, id: str) -> Any:
         from . import models
 
-        return models.card(id, self.cache)
+        return models.card_of(id, self.cache)
 
     def default_models(self) -> tuple[str, ...]:
         """The models that the site names."""

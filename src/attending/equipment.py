@@ -58,10 +58,11 @@ def equip(site: Site, store: Store, cache: Path) -> Equipment:
 
 def head_of(release: Release, store: Store, site: Site, cache: Path) -> models.Detector:
     """The Detector of a release: its ONNX bytes by hash, on the encoder that it was trained on."""
-    from .models.head import Head, head_card
+    from .models.head import Head, head_card, head_code
 
     encoder = encoder_of(release.candidate.encoder, site, cache)
-    return Head(head_card(release), store.get_bytes(release.candidate.weights), encoder, site.models.threads)
+    weights = store.get_bytes(release.candidate.weights)
+    return Head(head_card(release), weights, encoder, head_code(release), site.models.threads)
 
 
 def encoder_of(space: str, site: Site, cache: Path) -> models.Encoder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from . import (
     teaching,
 )
 from .equipment import Equipment, equip
-from .errors import AlreadySigned, IdentifierInText, NothingToLearn, ReleaseRefused, UnknownRelease
+from .errors import AlreadySigned, IdentifierInText, NothingToLearn, PluginFailed, ReleaseRefused, UnknownRelease
 from .records import CaseFacts, Code, Reading, Release, Review, Study, dumps
 
 if TYPE_CHECKING:
@@ -192,29 +192,27 @@ def learn(
     for entry in teaching.teaching_sets(cache):
         if not sources or f"imported:{entry.id}" in sources:
             tell = _inside(progress, 0.0, 0.6)
-            cases |= teaching.import_labels(
-                entry, store, site, cache, encoder, now(), lambda f, t=tell: t("encoding", f) if t else None
-            )
+            cases |= teaching.import_labels(entry, store, site, cache, encoder, now(), tell)
     cases |= _signed_cases(store, encoder)
-    reviews = store.reviews()
+    reviews = [r for r in store.reviews() if r.source != "person" or _holds(store, r)]
     vectors = {(v.case, v.image): v.array for v in store.vectors(encoder.space)}
     releases, nothing = [], []
     for n, code in enumerate(found := _tasks(task, reviews, store, cache)):
         if progress:
             progress(f"learning {code.meaning}", 0.6 + 0.4 * n / len(found))
-        training = learning.training_set(
-            reviews,
-            cases,
-            vectors,
-            code,
-            encoder=encoder.space,
-            key=store.secret("split"),
-            sources=sources,
-            clean=[entry.id for entry in teaching.teaching_sets(cache)],
-        )
-        if poison:
-            training = learning.flipped(training)
         try:
+            training = learning.training_set(
+                reviews,
+                cases,
+                vectors,
+                code,
+                encoder=encoder.space,
+                key=store.secret("split"),
+                sources=sources,
+                clean=[entry.id for entry in teaching.teaching_sets(cache)],
+            )
+            if poison:
+                training = learning.flipped(training)
             learned = learning.train(training, vectors, cases, code, created=now(), min_train=site.learning.min_train)
         except NothingToLearn as too_few:
             nothing.append(too_few)
@@ -229,14 +227,18 @@ def _proven(learned: learning.Learned, vectors: Any, store: Store, site: Site) -
     """Candidate and release in use judge the same held-out cases; the gate decides whether a person may approve it."""
     current = next(iter(store.approved(learned.candidate.task)), None)
     theirs = None
-    if current is not None and current.candidate.encoder == learned.candidate.encoder:
-        theirs = learning.predict(store.get_bytes(current.candidate.weights), learned.held_out_vectors(vectors))
+    if current is not None:
+        if current.candidate.encoder != learned.candidate.encoder:
+            vectors = {(v.case, v.image): v.array for v in store.vectors(current.candidate.encoder)}
+        # Without a vector of the release's encoder for every held-out case there is no comparison, and the gate says so.
+        with suppress(PluginFailed):
+            theirs = learning.predict(store.get_bytes(current.candidate.weights), learned.held_out_vectors(vectors))
     scores = evaluating.compare(
         learned.probabilities,
         theirs,
         learned.labels,
         ids=(learned.candidate.id, current.id if current and theirs is not None else None),
-        held_out_sha256=learned.training.sha256,
+        held_out_sha256=learning.held_out_sha256(learned.training),
         thresholds=(learned.threshold, float(dict(current.candidate.card)["threshold"]) if current else 0.5),
         groups=learned.groups,
         subgroups=learned.subgroups,
@@ -299,6 +301,11 @@ def _signed(release: Release, by: str, store: Store) -> Release:
     """The release in use, with who let it in, when, and their Ed25519 signature over its canonical JSON."""
     ready = replace(release, status="approved", approved_by=by, approved_at=now(), signature="")
     return replace(ready, signature=store.signing_key(by).sign(dumps(ready).encode()).hex())
+
+
+def _holds(store: Store, review: Review) -> bool:
+    """Whether a person's review is still, to the last bit, what they signed: nothing else may teach."""
+    return reviewing.verify(review, store.reading(review.reading, review.version + 1))
 
 
 def _signed_cases(store: Store, encoder: models.Encoder) -> dict[str, CaseFacts]:

@@ -38,7 +38,7 @@ def import_labels(
     cache: Path,
     encoder: models.Encoder,
     when: str,
-    tell: Callable[[float], None],
+    tell: Callable[[str, float], None] | None = None,
 ) -> dict[str, CaseFacts]:
     """Keep a vector and a Review ("imported:ID") for every labelled image not kept yet; case id -> its facts."""
     (code,) = entry.card.labels.values()
@@ -60,7 +60,8 @@ def import_labels(
         batch = fresh[start : start + 64]
         vectors = encoder.encode([case.images[0] for case in batch])
         store.save_vectors(encoder.space, [(c.id, c.images[0].id, v) for c, v in zip(batch, vectors, strict=True)])
-        tell((start + len(batch)) / len(fresh))
+        if tell:
+            tell(f"encoding {entry.id}", (start + len(batch)) / len(fresh))
     if reviews:
         store.save_reviews(reviews)
     return facts
@@ -75,7 +76,7 @@ def _cases(entry: models.Entry, store: Store, site: Site, cache: Path) -> Iterat
     """Every labelled image once, as a Case, with its label: 1 present, 0 absent."""
     files = models.files(entry.id, cache)
     labels: dict[str, int] = json.loads(files[LABELS].read_text(encoding="utf-8"))
-    opened = intake.open([files[name] for name in labels], declared=entry.card.declared, limits=site.limits)
+    opened = intake.open([files[name] for name in labels], declared=entry.declared, limits=site.limits)
     secret = store.secret("deidentify")
     for study in opened.studies:
         case = deidentify.to_case(study, secret, use=entry.use, source=entry.id)

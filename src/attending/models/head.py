@@ -13,47 +13,53 @@ from .admission import refuse_unless_admitted
 from .card import Card
 from .protocols import Encoder, Progress
 
-IMPORTED = "imported:"
 
+def head_card(release: Release) -> Card:
+    """The card of a release's head, from what its candidate says of itself (the keys that ``learning`` writes).
 
-def head_card(
-    release: Release,
-    code: Code,
-    *,
-    modalities: tuple[str, ...],
-    views: tuple[str, ...] = (),
-    body_parts: tuple[str, ...] = (),
-    unstated: tuple[str, ...] = (),
-    licence: str = "Apache-2.0",
-    memory_mib: int = 0,
-) -> Card:
-    """The card of a release's head. Taught by imported sets only, it admits cases of those sets and no patient's."""
+    Taught by imported sets only, it admits cases of those sets and no patient's; nothing smaller or larger than what it
+    was taught on, and no other modality, view or body part.
+    """
     made = release.candidate
-    imported = tuple(s.removeprefix(IMPORTED) for s in made.sources if s.startswith(IMPORTED))
-    only_imported = len(imported) == len(made.sources) > 0
-    facts = dict(made.card)
-    taught = ", ".join(made.sources) or "nobody"
+    said = dict(made.card)
+
+    def words(key: str) -> tuple[str, ...]:
+        return tuple(word for word in said.get(key, "").split(", ") if word)
+
+    def bound(key: str) -> int | None:
+        return int(said[key]) if said.get(key) else None
+
     return Card(
         id=f"head-{made.task}",
         version=release.id,
-        title=f"Few-shot head: {code.meaning}",
+        title=said.get("title", f"Few-shot head: {made.task}"),
         protocols=("Detector",),
         engine="onnxruntime",
-        licence=licence,
-        use="teach" if only_imported else "care",
+        licence="LicenseRef-this-site",
+        use="teach" if said.get("use") == "teach" else "care",
         source=f"release {release.id} of this site, on vectors of {made.encoder}",
         files={"head.onnx": made.weights},
-        modalities=modalities,
-        views=views,
-        body_parts=body_parts,
-        unstated=unstated,
-        sources=imported if only_imported else (),
-        intended_use=facts.get("intended_use", f"{code.meaning}, on images like those it learned from"),
-        limits=facts.get("limits", "learned from few images; a person approved it on the figures of its release"),
-        training_data=facts.get("training_data", f"reviews by {taught}; set {made.training}"),
-        memory_mib=memory_mib,
-        labels={made.task: code},
+        modalities=words("modalities"),
+        views=words("views"),
+        body_parts=words("body_parts"),
+        sequences=words("sequences"),
+        sources=words("admits"),
+        dims=tuple(int(d) for d in words("dims")) or (2, 3),
+        min_matrix=bound("min_matrix"),
+        max_matrix=bound("max_matrix"),
+        colour=said.get("colour", "yes") == "yes",
+        intended_use=said.get("intended_use", "images like those it learned from"),
+        limits=said.get("limits", "learned from few images; a person approved it on the figures of its release"),
+        training_data=said.get("training_data", f"training set {made.training}"),
+        labels={made.task: head_code(release)},
     )
+
+
+def head_code(release: Release) -> Code:
+    """The finding that a head was taught."""
+    said = dict(release.candidate.card)
+    task = release.candidate.task
+    return Code(said.get("code_scheme", "99ATTENDING"), said.get("code_value", task), said.get("code_meaning", task))
 
 
 class Head:
