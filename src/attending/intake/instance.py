@@ -14,6 +14,7 @@ from .refusals import IMAGES, non_image
 PIXEL_TAGS = {0x7FE00010: "PixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00008: "FloatPixelData"}
 DEFLATED = "1.2.840.10008.1.2.1.99"
 UNDEFINED = 0xFFFFFFFF
+READ_GROUPS = frozenset((0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x0054, 0x5200))
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
 
@@ -42,33 +43,57 @@ class Instance:
 
 def open_instance(data: bytes, max_bytes: int) -> Instance:
     """Parse one DICOM file. Raises NotAnImage, Truncated, UnsupportedEncoding, TooLarge."""
+
+    given: list[str] = []
+    if DEFLATED.encode() in data[132:1024]:
+        header, whole, at = _inflated(data, max_bytes)
+        syntax = DEFLATED
+    else:
+        whole = bytes(128) + data if data[:4] == b"DICM" else data
+        header, at = _parse(whole)
+        meta = getattr(header, "file_meta", None)
+        syntax = str(meta.get("TransferSyntaxUID", "") or "") if meta is not None else ""
+    if not syntax:
+        given.append("the transfer syntax was missing: taken from how the header is written")
+        syntax = _syntax_of(header)
+    if len(header) == 0:
+        raise NotAnImage("a DICOM file without any data element", IMAGES, "fetch or export the file again")
+    refused = non_image(header)
+    if refused is not None:
+        raise refused
+    big = header.original_encoding[1] is False
+    pixels = _pixels(memoryview(whole), at, bool(header.original_encoding[0]), big)
+    if pixels is None:
+        raise _without_pixels(header)
+    return Instance(header, syntax, big, pixels, tuple(given))
+
+
+def _parse(whole: bytes) -> tuple[Any, int]:
+    """(header, where it ends). Raises NotAnImage, Truncated, UnsupportedEncoding or TooLarge."""
     from pydicom import dcmread
 
-    body, given = data, []
+    stream = io.BytesIO(whole)
     try:
-        stream: Any = io.BytesIO(data)
-        if data[:4] == b"DICM":
-            stream = io.BytesIO(bytes(128) + data)
         header = dcmread(stream, stop_before_pixels=True, force=True)
     except MemoryError:
         raise TooLarge("a header that claims more than the free memory", "a sound header", "fetch it again") from None
     except Exception as error:  # a foreign parser on foreign bytes: whatever it raises, the header is damaged
         raise _broken(error) from None
     header.buffer = None  # else every header would keep its whole file alive
-    meta = getattr(header, "file_meta", None)
-    syntax = str(meta.get("TransferSyntaxUID", "") or "") if meta is not None else ""
-    if not syntax:
-        given.append("the transfer syntax was missing: taken from how the header is written")
-        syntax = _syntax_of(header)
-    if syntax == DEFLATED:
-        header, body, stream = _inflate(data, header, max_bytes)
-    big = header.original_encoding[1] is False
-    _check_kind(header)
-    whole = stream.getvalue() if isinstance(stream, io.BytesIO) else body
-    pixels = _pixels(memoryview(whole), stream.tell(), bool(header.original_encoding[0]), big)
-    if pixels is None:
-        raise _without_pixels(header, stream.tell() >= len(whole))
-    return Instance(header, syntax, big, pixels, tuple(given))
+    _drop_unreadable(header)
+    if getattr(header, "file_meta", None) is not None:
+        _drop_unreadable(header.file_meta)
+    return header, stream.tell()
+
+
+def _drop_unreadable(header: Any) -> None:
+    """Elements of the groups that are read here whose value cannot be converted are as good as absent."""
+    for tag in list(header.keys()):
+        if tag.group in READ_GROUPS:
+            try:
+                header[tag]
+            except Exception:  # whatever pydicom raises on a malformed value
+                del header[tag]
 
 
 def _syntax_of(header: Any) -> str:
@@ -78,12 +103,11 @@ def _syntax_of(header: Any) -> str:
     return "1.2.840.10008.1.2.1" if little is not False else "1.2.840.10008.1.2.2"
 
 
-def _inflate(data: bytes, header: Any, max_bytes: int) -> tuple[Any, bytes, Any]:
-    """The deflated body as an explicit little-endian stream; bounded, because a few bytes can inflate to gigabytes."""
-    from pydicom import dcmread
-
-    length = int(getattr(header.file_meta, "FileMetaInformationGroupLength", 0) or 0)
-    start = 132 + 12 + length
+def _inflated(data: bytes, max_bytes: int) -> tuple[Any, bytes, int]:
+    """The deflated body as an explicit little-endian file; bounded, because a few bytes can inflate to gigabytes."""
+    if data[132:140] != b"\x02\0\0\0UL\x04\0":
+        raise NotAnImage("a deflated DICOM file without a length of its file meta", IMAGES, "export the file again")
+    start = 144 + int(struct.unpack_from("<I", data, 140)[0])
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         body = inflater.decompress(data[start:], max_bytes + 1)
@@ -97,16 +121,10 @@ def _inflate(data: bytes, header: Any, max_bytes: int) -> tuple[Any, bytes, Any]
         )
     if not inflater.eof:
         raise Truncated("deflated content that ends early", "a whole DICOM file", "fetch or export it again")
-    meta = data[:start].replace(b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0")
-    whole = meta + body
-    stream = io.BytesIO(whole)
-    try:
-        inner = dcmread(stream, stop_before_pixels=True, force=True)
-    except Exception as error:  # as in open_instance
-        raise _broken(error) from None
-    inner.buffer = None
-    inner.file_meta.TransferSyntaxUID = DEFLATED
-    return inner, whole, stream
+    whole = data[:start].replace(DEFLATED.encode(), b"1.2.840.10008.1.2.1\0\0\0") + body
+    header, at = _parse(whole)
+    header.file_meta.TransferSyntaxUID = DEFLATED
+    return header, whole, at
 
 
 def _broken(error: Exception) -> InputRefused:
@@ -119,23 +137,22 @@ def _broken(error: Exception) -> InputRefused:
     return NotAnImage("a damaged DICOM header", IMAGES, "fetch or export the file again")
 
 
-def _check_kind(header: Any) -> None:
-    """Refuse what is DICOM but no image, by its SOP class and modality."""
-    if len(header) == 0:
-        raise NotAnImage("a DICOM file without any data element", IMAGES, "fetch or export the file again")
-    refused = non_image(header)
-    if refused is not None:
-        raise refused
+def _without_pixels(header: Any) -> InputRefused:
+    from pydicom.uid import UID
 
-
-def _without_pixels(header: Any, at_end: bool) -> InputRefused:
-    if header.get("Rows") and header.get("Columns") and at_end:
+    sop_class = UID(str(header.get("SOPClassUID", "") or ""))
+    if (header.get("Rows") and header.get("Columns")) or "Image Storage" in sop_class.name or _is_cut(header):
         return Truncated(
-            "a DICOM image header whose pixel data is missing", "a whole DICOM image", "fetch or export the file again"
+            "a DICOM image that ends before its pixel data", "a whole DICOM image", "fetch or export the file again"
         )
-    if "DirectoryRecordSequence" in header:
-        return NotAnImage("a DICOMDIR index", IMAGES, "name the folder that it lists")
     return NotAnImage("a DICOM file without pixel data", IMAGES, "name the images of the study")
+
+
+def _is_cut(header: Any) -> bool:
+    """The last element's value is shorter than its length says."""
+    last = header.get_item(max(header.keys()))
+    length, value = getattr(last, "length", None), last.value
+    return isinstance(value, bytes) and isinstance(length, int) and length != UNDEFINED and len(value) < length
 
 
 def _pixels(whole: memoryview, at: int, implicit: bool, big: bool) -> Pixels | None:

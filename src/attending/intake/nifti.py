@@ -14,8 +14,9 @@ from .describe import known_view
 from .dicom import finite
 from .refusals import too_many
 
+TAIL = 2**20  # bytes after the voxels that are read for the sake of the checksum
 HEADER = 544  # bytes: the longer of the two NIfTI headers with its extension flag
-UNITS = {"meter": 1000.0, "micron": 0.001, "mm": 1.0}
+UNITS = {1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI code of metre, millimetre, micrometre -> mm
 
 
 def stacks(data: bytes, modality: str, declared: dict[str, str], max_voxels: int, max_bytes: int) -> tuple[Stack, ...]:
@@ -23,7 +24,7 @@ def stacks(data: bytes, modality: str, declared: dict[str, str], max_voxels: int
     NotAnImage; the header is judged before anything is allocated."""
     header = _header(_unpack(data, HEADER, max_bytes))
     shape = _shape(header, max_voxels)
-    offset, dtype = int(header.get_data_offset()), header.get_data_dtype()
+    offset, dtype = _offset(header, max_bytes), header.get_data_dtype()
     need = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if data[:2] == b"\x1f\x8b" and need > max_bytes:
         raise TooLarge(
@@ -73,6 +74,11 @@ def _unpack(data: bytes, need: int, max_bytes: int) -> bytes:
             rest = inflater.unused_data
             inflater = zlib.decompressobj(31)
             out += inflater.decompress(rest, need - len(out))
+        # The checksum stands at the end: read on to it, unless far more follows than a volume needs
+        if need > HEADER and len(out) >= need and not inflater.eof:
+            inflater.decompress(inflater.unconsumed_tail, TAIL)
+            if not inflater.eof and not inflater.unconsumed_tail:
+                raise zlib.error
     except zlib.error:
         raise Truncated(
             "gzip content that is damaged", "a whole .nii.gz file", "fetch or export the file again"
@@ -97,6 +103,13 @@ def _header(start: bytes) -> Any:
             "a damaged NIfTI header", "a NIfTI header as the standard defines it", "export it again"
         ) from None
     return header
+
+
+def _offset(header: Any, max_bytes: int) -> int:
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= max_bytes:
+        raise NotAnImage("a NIfTI whose voxels start nowhere", "an offset inside the file", "export the volume again")
+    return int(offset)
 
 
 def _shape(header: Any, max_voxels: int) -> tuple[int, ...]:
@@ -132,7 +145,8 @@ def _values(raw: NDArray[Any], header: Any) -> tuple[NDArray[Any], tuple[str, ..
     notes: tuple[str, ...] = ()
     if (slope, intercept) != (1.0, 0.0):
         notes = ("scaled as the header says",)
-        whole = slope == int(slope) and intercept == int(intercept) and raw.dtype.kind in "iu"
+        small = abs(slope) < 2**15 and abs(intercept) < 2**31 and raw.dtype.itemsize <= 4
+        whole = small and slope == int(slope) and intercept == int(intercept) and raw.dtype.kind in "iu"
         raw = raw.astype(np.int64) * int(slope) + int(intercept) if whole else raw * slope + intercept
     return narrow(raw), notes
 
@@ -158,7 +172,7 @@ def _scaling(header: Any) -> tuple[float, float]:
 
 def _geometry(header: Any) -> tuple[Affine | None, tuple[float, float, float] | None, str | None, tuple[str, ...]]:
     """(affine to LPS mm, spacing mm, view, notes)."""
-    unit = header.get_xyzt_units()[0]
+    unit = int(header["xyzt_units"]) & 7
     scale = UNITS.get(unit, 1.0)
     notes = [] if unit in UNITS else ["the unit of length was not stated: taken as mm"]
     zooms = [float(z) * scale for z in header["pixdim"][1:4]]

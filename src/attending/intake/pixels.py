@@ -65,6 +65,10 @@ def stored_frames(instance: Instance, it: Layout) -> Iterator[NDArray[Any]]:
             raise TooLarge("an image larger than the free memory", "an image that fits", "free memory first") from None
         except Exception as error:  # a foreign decoder on foreign bytes
             raise _undecoded(error, compressed) from None
+        except BaseException as panic:
+            if type(panic).__module__ != "pyo3_runtime":  # a panic of a decoder in Rust, which is no Exception
+                raise
+            raise _undecoded(RuntimeError(), compressed) from None
         if frame.shape[:2] != (it.rows, it.columns):
             raise PixelMismatch(*BROKEN)
         if it.samples == 3:
@@ -98,7 +102,7 @@ def _undecoded(error: Exception, compressed: bool) -> InputRefused:
     text = str(error).lower()
     if isinstance(error, InputRefused):
         return error
-    if compressed and ("unable to decode as exceptions" in text or isinstance(error, NotImplementedError)):
+    if compressed and isinstance(error, (RuntimeError, NotImplementedError)):
         if any(word in text for word in ("not support", "unsupported", "not implemented", "only supports")):
             return UnsupportedEncoding(
                 "a compression variant that no decoder here reads", SYNTAXES, "export it uncompressed"
@@ -144,7 +148,8 @@ class Values:
         if rescale is None or rescale == (1.0, 0.0):
             return values
         slope, intercept = rescale
-        if slope == int(slope) and intercept == int(intercept) and values.dtype.kind == "i":
+        small = abs(slope) < 2**15 and abs(intercept) < 2**31 and values.dtype.kind == "i" and frame.dtype.itemsize <= 4
+        if small and slope == int(slope) and intercept == int(intercept):
             wide = values if abs(slope) == 1 and abs(intercept) < 2**30 else values.astype(np.int64)
             return wide * int(slope) + int(intercept)
         return values * slope + intercept

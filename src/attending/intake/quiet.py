@@ -9,23 +9,24 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOGGERS = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg", "openjpeg", "libjpeg", "highdicom")
+LOGGERS = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg", "openjpeg", "libjpeg", "rle", "jpeg_ls", "gdcm")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """No warning and no log line of a decoding library leaves this block; both are restored after it."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [logger.disabled for logger in loggers]
+    before = [(logger.propagate, logger.handlers) for logger in loggers]
     try:
         for logger in loggers:
-            logger.disabled = True
+            # children hand their records up to here, and no further
+            logger.propagate, logger.handlers = False, [logging.NullHandler()]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, was in zip(loggers, before, strict=True):
-            logger.disabled = was
+        for logger, (propagate, handlers) in zip(loggers, before, strict=True):
+            logger.propagate, logger.handlers = propagate, handlers
 
 
 @contextmanager

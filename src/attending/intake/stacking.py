@@ -227,14 +227,19 @@ def _is_even(depth: NDArray[np.float64]) -> bool:
 
 
 def _runs(depth: NDArray[np.float64]) -> list[list[int]]:
+    """Maximal runs of equal steps; a plane between two unlike steps goes with the nearer neighbour."""
+    median = float(np.median(np.diff(depth)))
     runs: list[list[int]] = [[0]]
     for i in range(1, len(depth)):
         run = runs[-1]
         step = depth[i] - depth[run[-1]]
-        own = depth[run[1]] - depth[run[0]] if len(run) > 1 else None
-        later = depth[i + 1] - depth[i] if i + 1 < len(depth) else step
-        near = own if own is not None else later
-        if abs(step - near) <= max(PLACE_MM, RUN_STEP * near):
+        if len(run) > 1:
+            own = depth[run[1]] - depth[run[0]]
+            fits = abs(step - own) <= max(PLACE_MM, RUN_STEP * own)
+        else:
+            later = depth[i + 1] - depth[i] if i + 1 < len(depth) else median
+            fits = step <= later * (1 + RUN_STEP) + PLACE_MM
+        if fits:
             run.append(i)
         else:
             runs.append([i])
@@ -250,7 +255,7 @@ def _single(p: Plane, frame: Frame, notes: tuple[str, ...]) -> StackPlan:
 
 
 def _even(group: list[Plane], frame: Frame, notes: tuple[str, ...]) -> StackPlan:
-    step = float(frame.depth[-1] - frame.depth[0]) / (len(group) - 1)
+    step = round(float(frame.depth[-1] - frame.depth[0]) / (len(group) - 1), 6)  # a nanometre: DS rounding below it
     return _straight(group, frame, step, notes, None)
 
 
