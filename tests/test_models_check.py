@@ -196,3 +196,14 @@ def test_phantoms_are_admitted_by_every_card_of_the_catalog(id: str) -> None:
     phantom = image_for(card)
     assert admit(card, phantom.facts) is None
     assert phantom.voxels.std() > 50
+
+
+def test_the_documented_model_passes_its_own_check() -> None:
+    """The example of docs/add-a-model.md, run as written."""
+    text = (Path(__file__).resolve().parent.parent / "docs" / "add-a-model.md").read_text(encoding="utf-8")
+    example, check = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    names: dict[str, Any] = {}
+    exec(example, names)
+    names["plugin"] = names["Asymmetry"](Setup("asymmetry", names["Asymmetry"].card))
+    exec(check, names)
+    assert all(f"`{name}`" in text for name in models.PROTOCOLS)

@@ -12,7 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,8 @@ from .protocols import Progress
 CHUNK = 1 << 20
 UNKNOWN_SIZE_LIMIT = 256 << 20
 """Bytes that a file of unknown size may have: far above any such file of the catalog, far below a disk."""
+TELL_BYTES = 8 << 20
+"""How often a large file tells its progress."""
 CONNECT_SECONDS = 15
 PIP_SECONDS = 3600
 
@@ -49,7 +51,8 @@ def fetch(source: Source, to: Path, mirror: Path | None, progress: Progress) -> 
                 for part in file.parts:
                     progress(done / steps, part.rsplit("/", 1)[-1])
                     with _opened(source, part, mirror, wheels) as stream:
-                        size = _copy(stream, out, digest, size, file)
+                        share = _share(progress, done / steps, (done + 1) / steps, part)
+                        size = _copy(stream, out, digest, size, file, share)
                     done += 1
             if file.sha256 and digest.hexdigest() != file.sha256:
                 raise _mismatch(file.name, source, digest.hexdigest(), file.sha256)
@@ -62,7 +65,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _copy(stream: IO[bytes], out: IO[bytes], digest: hashlib._Hash, size: int, file: Wanted) -> int:
+def _share(progress: Progress, start: float, end: float, part: str) -> Callable[[float], None]:
+    """Progress of one part among several, told by the part's own fraction."""
+    name = part.rsplit("/", 1)[-1]
+    return lambda fraction: progress(start + (end - start) * fraction, name)
+
+
+def _copy(
+    stream: IO[bytes],
+    out: IO[bytes],
+    digest: hashlib._Hash,
+    size: int,
+    file: Wanted,
+    share: Callable[[float], None],
+) -> int:
+    told = size
     limit = file.size or UNKNOWN_SIZE_LIMIT
     while True:
         try:
@@ -78,6 +95,9 @@ def _copy(stream: IO[bytes], out: IO[bytes], digest: hashlib._Hash, size: int, f
             )
         digest.update(chunk)
         out.write(chunk)
+        if file.size and len(file.parts) == 1 and size - told >= TELL_BYTES:
+            told = size
+            share(size / file.size)
 
 
 @contextmanager
@@ -175,8 +195,10 @@ def _download(package: str, to: Path) -> Path:
         raise Unreachable(f"pip took more than {PIP_SECONDS} s for {package}") from None
     wheels = sorted(to.glob("*.whl"))
     if run.returncode != 0 or not wheels:
+        if "No module named pip" in run.stderr:
+            raise Unreachable("this Python has no pip: run `python -m ensurepip`, or put the wheel into MIRROR/wheels")
         lines = [line for line in run.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "ERROR" in line or "No module named" in line] or lines or ["pip failed"]
+        errors = [line for line in lines if "ERROR" in line] or lines or ["pip failed"]
         raise Unreachable(_clean(errors[-1].removeprefix("ERROR: ")))
     return wheels[0]
 
