@@ -75,9 +75,13 @@ def see(image: Image) -> Sight:
     facts = image.facts
     said = declared(facts)
     if facts.modality in UNTOLD:
-        return Sight(image, "what was captured is not stated", f"{said} The header does not say what it shows.")
+        return Sight(
+            image,
+            "what was captured is not stated",
+            f"{said} The header does not say what was captured. Kept from every model.",
+        )
     if not image.voxels.size or float(image.voxels.min()) == float(image.voxels.max()):
-        return Sight(image, "the image is blank", f"{said} Every pixel has the same value.")
+        return Sight(image, "the image is blank", f"{said} Every pixel has the same value. Kept from every model.")
     image, notes, refusal = _without_colour(image)
     if refusal:
         return Sight(image, refusal, f"{said} {_sentence(refusal)}")
@@ -181,7 +185,7 @@ def photo_as_section(image: Image, seen: Look) -> str | None:
     facts = image.facts
     if facts.modality not in SECTIONS or _hounsfield(image) or seen.side < PHOTO_SIDE:
         return None
-    if seen.dark > 0.8 and seen.area < 0.02 and seen.detail > 0.8:
+    if seen.dark > 0.6 and seen.area < 0.02 and seen.detail > 0.8:
         return (
             f"only small bright marks on dark, no body outline: a text screen or a sky, not {_a(facts.modality)} image"
         )

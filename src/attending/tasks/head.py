@@ -31,7 +31,7 @@ SKULL_DIP = 0.7
 # White matter is the bright bulk of a T1 brain and CSF its dark tail (skewness -1.2 on the two real ones measured);
 # in T2 CSF is the bright tail (+1.2 to +1.3 on the inverted ones).
 T1_SKEW, T2_SKEW = -0.4, 0.3
-# In T1 the deep white matter is brighter than the rim of cortex and sulci (1.08 and 1.18 measured); in FLAIR it is not.
+# In T1 the deep white matter is brighter than the rim of cortex and sulci (1.09 and 1.18 measured); in FLAIR it is not.
 T1_DEEP = 1.02
 
 
@@ -80,16 +80,16 @@ def outline(image: Image) -> Outline | None:
         return None
     turned, matrix = canonical(image.voxels, facts.affine)
     sizes = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
-    steps = [max(1, round(GRID_MM / float(mm))) for mm in sizes]
+    steps = [max(1, int(GRID_MM / float(mm) + 1e-3)) for mm in sizes]
     thin = turned[:: steps[0], :: steps[1], :: steps[2]].astype(np.float32)
     mm = sizes * steps
     low, high = (float(v) for v in np.percentile(thin, [1, 99]))
-    mask = ndimage.binary_opening(thin > max(low, 0.0) + 0.15 * (high - max(low, 0.0)))
+    # Filled before it is opened: a thin scalp around a dark skull is one shell of the head, not noise to be removed.
+    mask = ndimage.binary_opening(_filled(thin > max(low, 0.0) + 0.15 * (high - max(low, 0.0))))
     labels, count = ndimage.label(mask)
     if not count:
         return None
-    biggest = labels == int(np.argmax(ndimage.sum_labels(mask, labels, range(1, count + 1)))) + 1
-    body = _filled(biggest)
+    body = labels == int(np.argmax(ndimage.sum_labels(mask, labels, range(1, count + 1)))) + 1
     z, y, x = ndimage.find_objects(body.astype(np.int8))[0]
     areas = body.sum(axis=(1, 2))
     rows = max(1, round(TOP_MM / float(mm[0])))
@@ -97,10 +97,10 @@ def outline(image: Image) -> Outline | None:
     profile, inside = _profile(thin, body, mm, z.stop)
     spread = float(inside.std()) if inside.size else 0.0
     skew = float(((inside - inside.mean()) ** 3).mean() / spread**3) if spread > 0 else 0.0
-    shell, under = profile[:2], profile[2:5]
+    shell, under = _some(profile[:2]), _some(profile[2:5])
     stripped = bool(shell and under and min(under) >= SKULL_DIP * max(shell))
-    rim = profile[2:4] if stripped else profile[6:8]
-    core = profile[11:14]
+    rim = _some(profile[2:4] if stripped else profile[6:8])
+    core = _some(profile[9:14])
     deep = float(np.mean(core) / max(float(np.mean(rim)), 1e-6)) if rim and core else 0.0
     return Outline(
         width=float((x.stop - x.start) * mm[2]),
@@ -145,7 +145,7 @@ def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _profile(
     thin: NDArray[np.float32], body: NDArray[np.bool_], mm: NDArray[Any], top: int
 ) -> tuple[list[float], NDArray[np.float32]]:
-    """Median by depth below the surface in steps of 3 mm, in the upper 100 mm; and the values deeper than 20 mm."""
+    """Median by depth below the surface in steps of 3 mm (NaN: none there), upper 100 mm; the values below 20 mm."""
     from scipy import ndimage
 
     upper = np.zeros_like(body)
@@ -155,7 +155,10 @@ def _profile(
     profile = []
     for step in range(15):
         band = thin[upper & (depth > 3 * step) & (depth <= 3 * step + 3)]
-        if band.size < 20:
-            break
-        profile.append(float(np.median(band)))
+        profile.append(float(np.median(band)) if band.size >= 20 else np.nan)
     return profile, thin[upper & (depth > 20)]
+
+
+def _some(bands: list[float]) -> list[float]:
+    """Those depths at which there were voxels: a coarse grid has none between its steps."""
+    return [b for b in bands if np.isfinite(b)]

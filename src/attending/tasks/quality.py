@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .gate import PROJECTIONS, SECTIONS, Sight
+from .gate import FILM_SIDE, PROJECTIONS, SECTIONS, Sight
 from .looks import busiest, grey
 
 # A chest film's correlation with the drawn scheme turns to -0.33 when it is inverted; upright films stay above -0.05.
 INVERTED_CHEST = -0.2
+# In thumbnails of 28 pixels a dense, rotated or small chest turns it as well: below this nothing is claimed.
+INVERTED_SIDE = 96
 # Air is dark on a radiograph. A frame this bright and this even around a darker object means it is not.
 BRIGHT_FRAME, EVEN_FRAME = 0.9, 0.05
 # Detectors leave a few pixels at their ends; more than this is lost information.
@@ -41,11 +43,14 @@ def looks_inverted(sight: Sight) -> bool:
     seen, facts = sight.look, sight.image.facts
     if seen is None or facts.modality not in PROJECTIONS or facts.body_part not in (None, "CHEST", "THORAX", "LUNG"):
         return False
-    return -1.0 < seen.chest <= INVERTED_CHEST
+    return seen.side >= INVERTED_SIDE and -1.0 < seen.chest <= INVERTED_CHEST
 
 
 def _white_around(sight: Sight) -> bool:
     if sight.image.facts.modality not in PROJECTIONS or sight.image.facts.colour:
+        return False
+    # A thumbnail is cropped to the body: its sides are bright tissue.
+    if sight.look is None or sight.look.side < FILM_SIDE:
         return False
     plane = busiest(sight.image)
     low, high = float(plane.min()), float(plane.max())

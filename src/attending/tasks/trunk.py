@@ -17,7 +17,7 @@ HEAD_MM = (100.0, 205.0)
 
 
 def part_of(image: Image) -> tuple[str, str] | None:
-    """("HEAD" or "CHEST", what was seen), or None where neither is clear, or no Hounsfield units and spacing are known."""
+    """("HEAD" or "CHEST", what was seen); None where neither is clear, or without Hounsfield units or spacing."""
     from scipy import ndimage
 
     facts = image.facts
