@@ -105,8 +105,8 @@ def volume(
     if facts is None:
         spacing = None if affine is None else (2.0, 1.0, 3.0)
         facts = ImageFacts("i1", voxels.shape, affine, spacing, "MR", "AXIAL", "HEAD", source=source)
-    z, y, x = voxels.shape
-    labels = np.zeros(voxels.shape, np.uint8)
+    z, y, x = voxels.shape[:3]
+    labels = np.zeros((z, y, x), np.uint8)
     labels[z // 4 : z // 2 + 1, y // 4 : y // 2, x // 8 : x // 4] = 2
     labels[z // 2 :, y // 2 : y // 2 + 5, x // 2 : x // 2 + 6] = 5
     key = array_key(labels)
