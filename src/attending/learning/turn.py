@@ -111,7 +111,7 @@ def train(
 
 
 def stack(examples: Iterable[Example], vectors: Vectors) -> NDArray[np.float32]:
-    """(n, d) float32 of examples. Raises PluginFailed where one is missing, or they are not finite rows of one width."""
+    """(n, d) float32 of examples. Raises PluginFailed where one is missing or they are not finite rows of one width."""
     examples = tuple(examples)
     missing = sum((e.case, e.image) not in vectors for e in examples)
     if missing:

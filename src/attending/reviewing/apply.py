@@ -164,18 +164,23 @@ def _carriers(reading: Reading, finding: Finding) -> set[str]:
 
 
 def _refuse_stale(reading: Reading, found: tuple[WantedFinding, ...], wanted: tuple[WantedSentence, ...]) -> None:
-    """Raises EditRefused where an untouched sentence rests on what the expert corrected."""
+    """Raises EditRefused naming every untouched sentence that rests on what the expert corrected."""
+    stale: dict[str, str] = {}
     for want in wanted:
         if want.old is None or want.reworded:
             continue
         for item in found:
             reason = item.old and _stale(reading, item.old, item.new, want.old)
             if reason:
-                raise refused(
-                    f"sentence {want.old.id} still rests on {reason}",
-                    "a report that agrees with itself: no sentence is rewritten in your name",
-                    f"reword sentence {want.old.id} or take it out, in the same edited report",
-                )
+                stale.setdefault(want.old.id, reason)
+    if stale:
+        (first, reason), *others = stale.items()
+        more = "".join(f"; so does {id}, on {why}" for id, why in others)
+        raise refused(
+            f"sentence {first} still rests on {reason}{more}",
+            "a report that agrees with itself: no sentence is rewritten in your name",
+            f"reword or take out {', '.join(stale)} in the same edited report",
+        )
 
 
 def _stale(reading: Reading, old: Finding, new: Finding, sentence: Sentence) -> str | None:
