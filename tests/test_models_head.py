@@ -93,6 +93,25 @@ def test_a_head_taught_by_imported_labels_admits_that_set_only() -> None:
     assert both.sources == () and both.use == "care" and admit(both, facts) is None
 
 
+def test_a_card_that_says_nothing_admits_nothing() -> None:
+    weights = network()
+    silent = replace(release(weights, "person"), candidate=replace(release(weights, "person").candidate, card=()))
+    with pytest.raises(PluginFailed, match="does not say which modalities taught it"):
+        head_card(silent)
+
+
+def test_what_learning_exports_is_a_head() -> None:
+    from attending.learning.graph import to_onnx
+    from attending.learning.head import fit
+
+    card = card_for(network(), "person")
+    images = [image_for(card, what, dims=2) for what in ("phantom", "mirrored", "noise", "blank")] * 10
+    labels = np.array([1, 1, 0, 0] * 10)
+    weights = to_onnx(fit(ENCODER.encode(images), labels, [str(n) for n in range(40)]), {"task": "t"})
+    head = Head(card_for(weights, "person"), weights, ENCODER, CODE)
+    assert head.detect(images[0])[0].score > 0.5 > head.detect(images[2])[0].score
+
+
 def test_a_head_refuses_other_images() -> None:
     weights = network()
     head = Head(card_for(weights, "person"), weights, ENCODER, CODE)

@@ -18,10 +18,17 @@ def head_card(release: Release) -> Card:
     """The card of a release's head, from what its candidate says of itself (the keys that ``learning`` writes).
 
     Taught by imported sets only, it admits cases of those sets and no patient's; nothing smaller or larger than what it
-    was taught on, and no other modality, view or body part.
+    was taught on, and no other modality, view or body part. Raises PluginFailed where the candidate's card does not say
+    which modality taught it: an empty list would admit anything.
     """
     made = release.candidate
     said = dict(made.card)
+    if not said.get("modalities"):
+        raise PluginFailed(
+            f"the card of release {release.id} does not say which modalities taught it",
+            "a candidate's card as learning writes it",
+            "learn again with this version, or roll back",
+        )
 
     def words(key: str) -> tuple[str, ...]:
         return tuple(word for word in said.get(key, "").split(", ") if word)
