@@ -1,0 +1,169 @@
+"""What a sentence rests on, in the checker's own terms: facts with names, side, site and numbers; words of evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from ..records import CaseFacts, Evidence, Finding, Presence, Side
+from ..terms import Assertion, Lexicon, Parsed, Quantity, lexicon, quantities
+from ..terms.tokens import stems
+
+# Which parts of the body a declared body part or view lets a study show. None: no restriction is known.
+REGIONS = {
+    "HEAD": "head", "BRAIN": "head", "SKULL": "head", "CHEST": "chest", "LUNG": "chest", "THORAX": "chest",
+    "ABDOMEN": "abdomen", "PELVIS": "abdomen", "KNEE": "bone", "SHOULDER": "bone", "HAND": "bone", "FOOT": "bone",
+    "HIP": "bone", "ELBOW": "bone", "WRIST": "bone", "ANKLE": "bone", "EXTREMITY": "bone",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One cited finding. numbers: (value, unit); names: preferred names it goes by; broader: all their ancestors."""
+
+    id: str
+    label: str
+    names: frozenset[str]
+    broader: frozenset[str]
+    organs: frozenset[str]
+    sites: frozenset[str]
+    presence: Presence
+    side: Side | None
+    numbers: tuple[tuple[float, str], ...] = ()
+    calibrated: bool = False
+    derived: bool = False
+
+
+@dataclass(frozen=True)
+class Cited:
+    """facts: of cited findings; said: of what other cited evidence says in words; words: stems of all of it."""
+
+    facts: tuple[Fact, ...]
+    said: tuple[Fact, ...]
+    evidence: tuple[Evidence, ...]
+    words: frozenset[str]
+    organs: frozenset[str]
+    numbers: tuple[Quantity, ...]
+    texts: tuple[str, ...]
+    priors: bool
+
+
+@dataclass
+class Claim:
+    """A sentence beside what it rests on: what every rule is given."""
+
+    text: str
+    parsed: Parsed
+    cited: Cited
+    modality: str | None
+    region: str | None
+    matched: set[str] = field(default_factory=set)
+
+    @property
+    def book(self) -> Lexicon:
+        return self.parsed.book
+
+    @property
+    def everything(self) -> tuple[Fact, ...]:
+        return (*self.cited.facts, *self.cited.said)
+
+
+def claim(text: str, facts: Sequence[Finding], evidence: Sequence[Evidence], case: CaseFacts | None) -> Claim:
+    cited = _cited(tuple(facts), tuple(evidence))
+    modality, region = _place(case)
+    return Claim(text, Parsed(text), cited, modality, region)
+
+
+def _place(case: CaseFacts | None) -> tuple[str | None, str | None]:
+    case = getattr(case, "facts", case)
+    if case is None or not case.images:
+        return None, None
+    part = case.images[0].body_part
+    return case.modality, REGIONS.get((part or "").upper())
+
+
+def _cited(facts: tuple[Finding, ...], evidence: tuple[Evidence, ...]) -> Cited:
+    book = lexicon()
+    known = {f.id for f in facts} | {m.id for f in facts for m in f.measurements if m.id}
+    made = tuple(fact for f in facts for fact in facts_of(f))
+    texts = [e.text for e in evidence] + [e.source for e in evidence if e.source]
+    notes = [n for f in facts for n in f.notes]
+    own = [f.code.meaning for f in facts] + [f.site.meaning for f in facts if f.site]
+    own += [m.code.meaning for f in facts for m in f.measurements]
+    said: list[Fact] = []
+    for item in evidence:
+        if item.about not in known:
+            said += [_of_assertion(item.id, a, book) for a in Parsed(item.text).assertions]
+    for note in notes:
+        said += [_of_assertion("note", a, book) for a in Parsed(note).assertions]
+    organs = {o for fact in (*made, *said) for o in (*fact.organs, *fact.sites)}
+    organs |= {o for t in (*texts, *notes) for o in organ_names(t)}
+    words = {w for t in (*texts, *notes, *own) for w in stems(t)}
+    numbers = tuple(q for t in (*texts, *notes) for q in quantities(t))
+    priors = any(e.kind in {"prior", "similar", "expert"} for e in evidence)
+    return Cited(made, tuple(said), evidence, frozenset(words), frozenset(organs), numbers, (*texts, *notes), priors)
+
+
+def facts_of(finding: Finding) -> Iterable[Fact]:
+    """A finding as the checker sees it: by its code where the lexicon has it, and by the words of its meaning."""
+    book = lexicon()
+    meaning, site_text = finding.code.meaning, finding.site.meaning if finding.site else ""
+    names = set(_names(meaning)) | {meaning.lower()}
+    if (known := _by_code().get((finding.code.scheme, finding.code.value))) is not None:
+        names.add(known)
+    sites = set(organ_names(site_text)) | ({site_text.lower()} if site_text else set())
+    organs = set(organ_names(meaning))
+    numbers: list[tuple[float, str]] = [(m.value, m.unit) for m in finding.measurements]
+    for value in (finding.score, finding.probability):
+        if value is not None:
+            numbers.append((value, "1"))
+    yield Fact(
+        finding.id,
+        meaning.lower(),
+        frozenset(names),
+        frozenset(a for n in names for a in book.ancestors(n)),
+        frozenset(organs),
+        frozenset(sites),
+        finding.presence,
+        finding.side or side_of(meaning) or side_of(site_text),
+        tuple(numbers),
+        finding.probability is not None,
+    )
+
+
+def _of_assertion(id: str, a: Assertion, book: Lexicon) -> Fact:
+    return Fact(
+        id, a.finding, frozenset({a.finding}), frozenset(book.ancestors(a.finding)),
+        frozenset(a.sites), frozenset(a.sites),
+        a.presence, a.side, tuple((q.value, q.unit) for q in a.quantities), False, True,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _names(text: str) -> tuple[str, ...]:
+    parsed = Parsed(text)
+    made = [a.finding for a in parsed.assertions if a.kind == "finding"]
+    return tuple(dict.fromkeys([*made, *(m.name for m in parsed.findings)]))
+
+
+@lru_cache(maxsize=4096)
+def organ_names(text: str) -> tuple[str, ...]:
+    """Parts of the body that a text names."""
+    parsed = Parsed(text)
+    named = [m.name if m.kind == "organ" else next(e.name for e in m.also if e.kind == "organ") for m in parsed.organs]
+    return tuple(dict.fromkeys(named))
+
+
+@lru_cache(maxsize=4096)
+def side_of(text: str) -> Side | None:
+    words = set(stems(text))
+    if words & {"bilateral", "bilaterally", "both"} or {"left", "right"} <= words:
+        return "bilateral"
+    return "left" if "left" in words else "right" if "right" in words else None
+
+
+@lru_cache(maxsize=1)
+def _by_code() -> dict[tuple[str, str], str]:
+    book = lexicon()
+    return {(t.code.scheme, t.code.value): t.name for t in book.terms.values()}

@@ -1,0 +1,283 @@
+"""Rules that hold a sentence against the facts it cites: invention, side, presence, number, unit, omission."""
+
+from __future__ import annotations
+
+import re
+
+from ..terms import Assertion, Quantity
+from ..terms.quantities import UNITS, same_unit
+from .cited import Claim, Fact
+from .found import Found, contradicted, unknown
+
+SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward": "right"}
+
+_SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b[^.;]{0,15}\b\1\b", re.IGNORECASE)
+
+_SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
+
+
+def evidence(claim: Claim) -> Found | None:
+    """No sentence without evidence."""
+    if not claim.cited.facts and not claim.cited.evidence:
+        return contradicted("evidence", "the sentence rests on nothing: it cites no finding and no evidence")
+    return None
+
+
+def facts(claim: Claim) -> Found | None:
+    """Each assertion against the facts: invented, side, negation, number and unit, in that order."""
+    doubt: Found | None = None
+    for assertion in claim.parsed.assertions:
+        found = _one(claim, assertion)
+        if found is not None and found.verdict == "contradicted":
+            return found
+        doubt = doubt or found
+    return doubt
+
+
+def silent(claim: Claim) -> Found | None:
+    """What is said to be not assessed must be what the gate says was not assessed."""
+    for mention in claim.parsed.findings:
+        words = set(claim.parsed.words[mention.start : mention.end])
+        if mention.silent and not words <= claim.cited.words:
+            return contradicted("invented", f"says that {mention.name} was not assessed; nothing cited says so")
+    return None
+
+
+def _one(claim: Claim, a: Assertion) -> Found | None:
+    near = related(claim, a)
+    if not near:
+        return _unrelated(claim, a)
+    side = [f for f in near if _side_fits(claim, a, f)]
+    if not side:
+        said = " and ".join(sorted({f.side or "no side" for f in near}))
+        return contradicted("side", f"says {a.side} {a.finding}; what is cited says {said}")
+    agree = [f for f in side if f.presence == a.presence]
+    if not agree:
+        return contradicted("negation", f"states {a.finding} as {a.presence}; what is cited says {side[0].presence}")
+    agree = [f for f in agree if f.side == a.side] or agree
+    elsewhere = [f for f in near if a.site in f.sites and f not in agree and f.side != a.side]
+    if a.side and elsewhere and not any(a.site in f.sites for f in agree) and any(f.sites for f in agree):
+        return contradicted("side", f"says {a.side} {a.site}; what is cited says {elsewhere[0].side}")
+    doubt = _site(claim, a, agree)
+    if doubt is not None and doubt.verdict == "contradicted":
+        return doubt
+    for quantity in a.quantities:
+        if quantity.unit != "1" and _SCORE.search(claim.text[: quantity.span[0]]):
+            return contradicted("unit", f"calls {quantity.written} a score; it is a measurement")
+        if (found := _number(claim, quantity, agree, a.finding)) is not None:
+            return found
+    if a.more is not None and (found := _more(claim, a)) is not None:
+        return found
+    claim.matched |= {f.id for f in agree}
+    return doubt
+
+
+def related(claim: Claim, a: Assertion) -> list[Fact]:
+    """Facts that an assertion can be about: of the same name, or of which it follows."""
+    everything = claim.everything
+    if a.kind == "structure":
+        return [f for f in everything if a.finding in f.organs or a.finding in f.names or a.finding in f.sites]
+    same = [f for f in everything if a.finding in f.names]
+    if same:
+        return same
+    if a.presence == "absent":
+        above = set(claim.book.ancestors(a.finding))
+        return [f for f in everything if f.presence == "absent" and f.names & above]
+    return [f for f in everything if f.presence != "absent" and a.finding in f.broader]
+
+
+def _unrelated(claim: Claim, a: Assertion) -> Found:
+    above = set(claim.book.ancestors(a.finding))
+    if a.presence != "absent" and (
+        denied := next((f for f in claim.everything if f.presence == "absent" and f.names & above), None)
+    ):
+        return contradicted("negation", f"states {a.finding}; what is cited denies {denied.label}")
+    if a.presence == "absent":
+        stated = next((f for f in claim.everything if f.presence == "present" and a.finding in f.broader), None)
+        if stated is not None:
+            return contradicted("negation", f"denies {a.finding}; what is cited states {stated.label}")
+    if a.kind == "structure":
+        return contradicted("invented", f"gives a number for {a.finding}, which nothing cited measures")
+    if a.kind == "normal":
+        return contradicted("judgement", f"calls {a.site} normal; nothing cited says so")
+    verb = {"present": "names", "absent": "denies", "uncertain": "raises"}[a.presence]
+    return contradicted("invented", f"{verb} {a.finding}, which is not among what is cited")
+
+
+# side -------------------------------------------------------------------------------------------------------------
+
+
+def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
+    if a.side is None or a.side == fact.side:
+        return True
+    siblings = {b.side for b in claim.parsed.assertions if b.finding == a.finding and b.presence == a.presence}
+    if fact.side == "bilateral":
+        return siblings >= {"left", "right"}
+    if a.side == "bilateral":
+        sides = {f.side for f in claim.everything if f.names & fact.names and f.presence == fact.presence}
+        return sides >= {"left", "right"}
+    return False
+
+
+def side_words(claim: Claim) -> Found | None:
+    """A side named anywhere in the sentence must be one that is cited."""
+    if (same := _SAME_SIDE.search(claim.text)) is not None:
+        return contradicted("side", f"sets the {same.group(1).lower()} side against itself")
+    inside = {i for m in claim.parsed.found if not m.kind.startswith("side-") for i in range(m.start, m.end)}
+    told = {SIDE_WORDS[w] for w in claim.cited.words if w in SIDE_WORDS}
+    cited = set(told)
+    for fact in claim.everything:
+        cited |= {"left", "right"} if fact.side == "bilateral" else {fact.side} if fact.side else set()
+    named: set[str] = set()
+    for at, word in enumerate(claim.parsed.words):
+        # "right atrium" is a name: it is wrong only where the evidence speaks of the other one.
+        if word in SIDE_WORDS and (at not in inside or (told and SIDE_WORDS[word] not in told)):
+            named.add(SIDE_WORDS[word])
+    wrong = sorted(named - cited)
+    if not wrong:
+        return None
+    if cited:
+        return contradicted("side", f"says {wrong[0]}; what is cited says {' and '.join(sorted(cited))}")
+    return contradicted("side", f"says {wrong[0]}; nothing cited gives a side")
+
+
+def _more(claim: Claim, a: Assertion) -> Found | None:
+    """Which of two sides is worse must be what the evidence says."""
+    from ..terms import parse
+
+    said = {b.more for t in claim.cited.texts for b in parse(t) if b.more}
+    if a.more in said:
+        return None
+    if said:
+        return contradicted("side", f"calls the {a.more} side the greater; what is cited says the other")
+    return unknown("side", f"calls the {a.more} side the greater; nothing cited compares the sides")
+
+
+# place ------------------------------------------------------------------------------------------------------------
+
+
+def _site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
+    cited = {s for f in near for s in (*f.sites, *f.organs)} | set(claim.cited.organs)
+    own = {s for f in near for s in f.sites if s in claim.book.organs}
+    for at, site in enumerate(a.sites):
+        if _placed(claim, site, cited) or any(implied(claim, site, f) for f in near):
+            continue
+        if at == 0 or not own:
+            return contradicted("invented", f"places {a.finding} in {site}, which nothing cited names")
+        return unknown("invented", f"also names {site}, which nothing cited names")
+    return None
+
+
+def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
+    """Cited itself, or a container of what is cited (the lung of a lower lobe)."""
+    return site in cited or any(site in claim.book.ancestors(c) for c in cited)
+
+
+def implied(claim: Claim, organ: str, fact: Fact) -> bool:
+    """Does a finding by its nature lie in this part: a glioma in the brain, an effusion in the pleura?"""
+    term = claim.book.organs[organ]
+    parent = claim.book.organs.get(term.parent)
+    if parent is not None and set(parent.denies) & set(term.denies):
+        return False
+    return bool(set(term.denies) & (fact.names | fact.broader))
+
+
+def anatomy(claim: Claim) -> Found | None:
+    """A part of the body that no assertion holds must still be cited."""
+    for organ in claim.parsed.organs:
+        name = organ.name if organ.kind == "organ" else next(e.name for e in organ.also if e.kind == "organ")
+        if _placed(claim, name, set(claim.cited.organs)) or any(implied(claim, name, f) for f in claim.everything):
+            continue
+        if any(name in a.sites or a.kind == "structure" for a in claim.parsed.assertions):
+            continue
+        words = set(claim.parsed.words[organ.start : organ.end])
+        if words <= claim.cited.words or _whole(claim, name):
+            continue
+        return unknown("invented", f"names {name}, which nothing cited names")
+    return None
+
+
+def _whole(claim: Claim, organ: str) -> bool:
+    return organ in {"head": {"head", "brain"}, "chest": {"chest", "lung"}, "abdomen": {"abdomen"}}.get(
+        claim.region or "", set()
+    )
+
+
+# numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _number(claim: Claim, q: Quantity, near: list[Fact], what: str) -> Found | None:
+    cited = [n for f in near for n in f.numbers]
+    if any(q.agrees(value, unit) for value, unit in cited):
+        return None
+    comparable = [n for n in cited if same_unit(q.unit, UNITS.get(n[1].lower(), (n[1], 1.0))[0])]
+    if not comparable and any(_equal(q, other) for other in claim.cited.numbers):
+        return None
+    if (
+        q.unit == "%"
+        and any(f.calibrated for f in near)
+        and any(abs(v - q.value / 100) <= q.tolerance / 100 for v, u in cited if u == "1")
+    ):
+        return None
+    return _wrong_number(q, cited, claim.cited.numbers, what)
+
+
+def _equal(q: Quantity, other: Quantity) -> bool:
+    return same_unit(q.unit, other.unit) and abs(q.value - other.value) <= max(q.tolerance, 1e-9) * (1 + 1e-9)
+
+
+def _wrong_number(q: Quantity, cited: list[tuple[float, str]], said: tuple[Quantity, ...], what: str) -> Found:
+    bare = float(q.number or "nan")
+    half = 0.5 * 10.0 ** -len(q.number.partition(".")[2]) * (1 + 1e-9)
+    for value, unit in [*cited, *((float(s.number or "nan"), s.unit) for s in said)]:
+        if abs(value - bare) <= half:
+            return contradicted("unit", f"writes {q.written}; the cited {value:g} has the unit {unit}")
+    if cited:
+        values = ", ".join(f"{v:g} {u}" for v, u in cited[:4])
+        return contradicted("number", f"writes {q.written} for {what}; cited: {values}")
+    return contradicted("number", f"writes {q.written} for {what}; no cited number is equal to it")
+
+
+def loose_numbers(claim: Claim) -> Found | None:
+    """Numbers that belong to no assertion must still be cited."""
+    owned = {q.span for a in claim.parsed.assertions for q in a.quantities}
+    cited = [n for f in claim.everything for n in f.numbers]
+    for q in claim.parsed.quantities:
+        if q.span in owned or any(q.agrees(v, u) for v, u in cited) or any(_equal(q, o) for o in claim.cited.numbers):
+            continue
+        return _wrong_number(q, cited, claim.cited.numbers, "what it measures")
+    return None
+
+
+# omission ---------------------------------------------------------------------------------------------------------
+
+
+def omission(claim: Claim) -> Found | None:
+    """A cited finding that the sentence does not mention at all."""
+    missing = [f for f in claim.cited.facts if f.id not in claim.matched and not _mentioned(claim, f)]
+    if not missing:
+        bare = next(
+            (f for f in claim.cited.facts if f.side and f.presence != "absent" and not _side_told(claim, f)), None
+        )
+        return unknown("omission", f"leaves out the side of {bare.label}") if bare else None
+    if len(missing) == len(claim.cited.facts):
+        return contradicted("omission", f"cites {missing[0].label} and does not mention it")
+    return unknown("omission", f"also cites {missing[0].label} and does not mention it")
+
+
+def _side_told(claim: Claim, fact: Fact) -> bool:
+    if fact.derived or any(a.side for a in claim.parsed.assertions):
+        return True
+    words = set(claim.parsed.words)
+    return bool(words & {"left", "right", "bilateral", "bilaterally", "both"}) or bool(claim.parsed.sides)
+
+
+def _mentioned(claim: Claim, fact: Fact) -> bool:
+    from ..terms.tokens import stems
+
+    names = set(stems(fact.label)) - {"of", "the", "left", "right", "volume", "and", "in"}
+    if names and names <= set(claim.parsed.words):
+        claim.matched.add(fact.id)
+        return True
+    held = {m.name for m in claim.parsed.findings if not m.silent}
+    return bool(fact.names & held)

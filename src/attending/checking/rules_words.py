@@ -1,0 +1,204 @@
+"""Rules that hold a sentence against its own words: garble, modality, judgement, recommendation, unknown words."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.resources import files
+from itertools import pairwise
+
+from .cited import Claim
+from .found import Found, contradicted, unknown
+
+MAX_WORDS = 90  # the longest sentence of a signed public report seen has 77; beyond this a model has run on
+
+_WORDS = tomllib.loads((files(__package__) / "words.toml").read_text(encoding="utf-8"))
+VOCABULARY: dict[str, frozenset[str]] = {k: frozenset(v) for k, v in _WORDS["modality"].items()}
+SEVERITY, COMPARISON, NORMALITY, NATURE = (
+    frozenset(_WORDS["judgement"][k]) for k in ("severity", "comparison", "normality", "nature")
+)
+RECOMMENDATION = re.compile(rf"\b(?:{'|'.join(_WORDS['advice']['patterns'])})\b", re.IGNORECASE)
+_META = re.compile("|".join(_WORDS["garble"]["patterns"]), re.IGNORECASE)
+_SAME = {"DX": "CR", "RG": "CR", "RF": "CR", "XA": "CR", "PX": "CR", "IO": "CR", "MG": "CR", "PT": "NM", "PET": "NM",
+         "MRI": "MR", "XR": "CR", "IVUS": "US", "ST": "NM"}  # fmt: skip
+# Radiographic words that CT readers use as well.
+_SHARED = {("CT", "radiopaque")}
+_NAMED = {
+    "ct": "CT",
+    "mr": "MR",
+    "mri": "MR",
+    "ultrasound": "US",
+    "sonogram": "US",
+    "radiograph": "CR",
+    "xray": "CR",
+    "pet": "NM",
+}
+
+_CHANCE = re.compile(r"\b(probability|likelihood|chance|confidence|confident|certainty|certain)\b", re.IGNORECASE)
+_RANGE = re.compile(
+    r"\b(?:low(?:er)?|high(?:er)?) (?:than|for)\b"
+    r"|\b(?:within|outside|above|below)\s+(?:the\s+)?(?:normal|expected|reference)\b",
+    re.IGNORECASE,
+)
+
+# A model asked for a number that it was not given stops where the number would stand.
+_CUT = re.compile(r"\b(of|with|the|a|an|measuring|is|are|and|or|to|than|score)\s*\)?\s*[.,;]?\s*$", re.IGNORECASE)
+_SUFFIX = re.compile(
+    r"(?:oma|omata|itis|osis|oses|emia|pathy|ectasi[sa]|plasia|megaly|rrhage|rrhagic|cele|lithiasis|ptosis|stenosis|trophy|"
+    r"sarcoma|carcinoma|blastoma|malacia|sclerosis|penia|plegia|edema|noma)$"
+)
+_NOT_DISEASE = frozenset(["diagnosis", "prognosis", "hypothesis", "anastomosis", "coma", "aroma", "dosis"])
+_OTHER = re.compile(r"[^\x00-ɏΑ-ω–—‘’“”•…°²³×µ≥≤±→\s]")
+
+
+def garble(claim: Claim) -> Found | None:
+    """Instruction text, markup, repetition, another language, no sentence at all, or one far too long."""
+    words = re.findall(r"[^\W\d_]+", claim.text)
+    if not words:
+        return contradicted("garble", "holds no words")
+    if (hit := _META.search(claim.text)) is not None:
+        return contradicted("garble", f"holds text that is no report ({hit.group().strip()!r})")
+    if _OTHER.search(claim.text):
+        return contradicted("garble", "holds characters that English reports do not use")
+    if len(words) > MAX_WORDS:
+        return contradicted("garble", f"has {len(words)} words; a sentence has at most {MAX_WORDS}")
+    if (cut := _CUT.search(claim.text)) is not None:
+        return contradicted("garble", f"breaks off after {cut.group(1)!r}")
+    low = [w.lower() for w in words]
+    if any(a == b and len(a) > 3 and a != "xxxx" for a, b in pairwise(low)):
+        return contradicted("garble", "repeats a word")
+    threes = [tuple(low[i : i + 3]) for i in range(len(low) - 2)]
+    if any(threes.count(t) > 2 and set(t) != {"xxxx"} for t in set(threes)):
+        return contradicted("garble", "repeats itself")
+    strange = _strange(claim)
+    if len(low) >= 4 and len(strange) > len(low) / 2:
+        return contradicted("garble", "is not English report prose")
+    return None
+
+
+def modality(claim: Claim) -> Found | None:
+    """Nothing outside what the study's modality and body part can show."""
+    if claim.modality is None:
+        return None
+    own = _SAME.get(claim.modality, claim.modality)
+    said = claim.cited.words
+    for other, words in VOCABULARY.items():
+        if other == own or own not in VOCABULARY:
+            continue
+        for word in claim.parsed.words:
+            if word in words and word not in said and (own, word) not in _SHARED:
+                return contradicted("modality", f"says {word!r}, a word of {other}; the study is {claim.modality}")
+    named = next((w for w in claim.parsed.words if w in _NAMED and _NAMED[w] != own and w not in said), None)
+    if named is not None and own in VOCABULARY:
+        return unknown("modality", f"speaks of {named!r}; the study is {claim.modality}")
+    cited = {n for f in claim.everything for n in (*f.names, *f.broader)}
+    for mention in claim.parsed.findings:
+        term = claim.book.terms[mention.name]
+        if mention.name not in cited and _elsewhere(term.region, claim.region):
+            return contradicted("modality", f"names {mention.name}, which a study of the {claim.region} does not show")
+    for organ in claim.parsed.organs:
+        name = organ.name if organ.kind == "organ" else next(e.name for e in organ.also if e.kind == "organ")
+        term = claim.book.organs[name]
+        if claim.parsed.words[organ.start : organ.end] == ["ventricle"]:  # of the heart as well as of the brain
+            continue
+        if name in claim.cited.organs or set(claim.parsed.words[organ.start : organ.end]) <= said:
+            continue
+        if _elsewhere(term.region, claim.region):
+            return contradicted("modality", f"names {name}, which a study of the {claim.region} does not show")
+        if (
+            term.modalities
+            and claim.modality not in term.modalities
+            and own not in term.modalities
+            and own in VOCABULARY
+        ):
+            return contradicted("modality", f"names {name}, which {claim.modality} does not show")
+    return None
+
+
+def _elsewhere(region: str, study: str | None) -> bool:
+    """Chest and abdomen show each other's edges and their bones; the head shows neither, nor do they show the brain."""
+    if study is None or region in {"any", study}:
+        return False
+    pairs = {("chest", "abdomen"), ("abdomen", "chest"), ("bone", "chest"), ("spine", "chest"), ("bone", "abdomen"),
+             ("spine", "abdomen"), ("spine", "head"), ("spine", "bone"), ("bone", "spine")}  # fmt: skip
+    return (region, study) not in pairs
+
+
+def judgement(claim: Claim) -> Found | None:
+    """Words that weigh, compare or judge need a cited fact or prior that does so."""
+    words = claim.parsed.words
+    held = {w for m in claim.parsed.found if m.kind not in {"organ", "normal", "state"} for w in words[m.start : m.end]}
+    held |= {
+        w for m in claim.parsed.found if m.kind == "normal" and _normal_is_cited(claim) for w in words[m.start : m.end]
+    }
+    if (
+        (_RANGE.search(claim.text) or ("normal" in words and "normal" not in held))
+        and _measured(claim)
+        and not _says(claim, "normal")
+    ):
+        return contradicted("judgement", "judges a measurement normal or not; no reference range is cited")
+    if (hit := _CHANCE.search(claim.text)) and not _calibrated(claim) and hit.group().lower() not in claim.cited.words:
+        return contradicted("judgement", f"speaks of {hit.group().lower()}; the cited score is not calibrated")
+    denied = all(a.presence == "absent" for a in claim.parsed.assertions) and bool(claim.parsed.assertions)
+    for word in words:
+        if word in claim.cited.words or (word in held and word not in COMPARISON):
+            continue
+        if word in NORMALITY and (word not in {"poor", "good"} or _measured(claim)):
+            verdict = contradicted if _measured(claim) else unknown
+            return verdict("judgement", f"says {word!r}; nothing cited judges so")
+        if word in COMPARISON and not claim.cited.priors:
+            return unknown("judgement", f"says {word!r}; no prior is cited")
+        if word in SEVERITY and not denied:
+            return unknown("judgement", f"says {word!r}; nothing cited weighs it so")
+        if word in NATURE and not denied:
+            return unknown("judgement", f"says {word!r}; nothing cited says so")
+    return None
+
+
+def _normal_is_cited(claim: Claim) -> bool:
+    normal = [a for a in claim.parsed.assertions if a.kind == "normal"]
+    return bool(normal)
+
+
+def _measured(claim: Claim) -> bool:
+    return any(f.numbers for f in claim.cited.facts) and not any(a.kind == "normal" for a in claim.parsed.assertions)
+
+
+def _says(claim: Claim, word: str) -> bool:
+    return word in claim.cited.words
+
+
+def _calibrated(claim: Claim) -> bool:
+    return any(f.calibrated for f in claim.cited.facts)
+
+
+def recommendation(claim: Claim) -> Found | None:
+    """No advice without a cited source that gives it."""
+    hit = RECOMMENDATION.search(claim.text)
+    if hit is None or any(hit.group().lower() in t.lower() for t in claim.cited.texts):
+        return None
+    return unknown("recommendation", f"advises ({hit.group().lower()}); no source is cited")
+
+
+def unknown_words(claim: Claim) -> Found | None:
+    """A word that neither the lexicon nor the evidence knows cannot be held against anything."""
+    strange = _strange(claim)
+    for word in strange:
+        if _SUFFIX.search(word) and word not in _NOT_DISEASE:
+            return contradicted("invented", f"names {word!r}, which is not among what is cited")
+    if strange:
+        return unknown("unknown_words", f"{strange[0]!r} is not a word that can be checked")
+    return None
+
+
+def _strange(claim: Claim) -> list[str]:
+    return [
+        t.stem
+        for t in claim.parsed.tokens
+        if t.stem[0].isalpha()
+        and len(t.stem) > 1
+        and t.stem not in claim.book.words
+        and t.stem not in claim.cited.words
+        and set(t.stem) != {"x"}
+        and not t.stem[-1].isdigit()
+    ]

@@ -1,0 +1,95 @@
+"""One sentence against what it rests on. Knows nothing of who wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..records import CaseFacts, Evidence, Finding, Judged
+from . import rules_facts, rules_words
+from .cited import Claim, claim
+from .found import Found
+
+# In this order: the first rule that contradicts decides; else the first that cannot tell; else the facts support it.
+RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
+    ("evidence", rules_facts.evidence),
+    ("garble", rules_words.garble),
+    ("modality", rules_words.modality),
+    ("facts", rules_facts.facts),
+    ("silent", rules_facts.silent),
+    ("side", rules_facts.side_words),
+    ("number", rules_facts.loose_numbers),
+    ("judgement", rules_words.judgement),
+    ("recommendation", rules_words.recommendation),
+    ("anatomy", rules_facts.anatomy),
+    ("unknown_words", rules_words.unknown_words),
+    ("omission", rules_facts.omission),
+)
+
+
+def check_sentence(
+    text: str,
+    facts: Sequence[Finding],
+    evidence: Sequence[Evidence],
+    case: CaseFacts | None = None,
+    sentence: str = "",
+) -> Judged:
+    """Is the sentence supported by the facts and evidence that it cites?
+
+    text      one sentence, by anyone: a rule, a language model, a person.
+    facts     the findings it rests on; evidence whatever else it cites.
+    case      modality and body part for the vocabulary rule; None switches that rule off.
+    sentence  the sentence's id, for the verdict.
+
+    "supported": every assertion, side, number and unit follows from what is cited. "contradicted": something does not
+    (rule and reason say what). "unknown": it holds words or judgements that cannot be held against what is cited.
+    """
+    held = claim(text, facts, evidence, case)
+    doubt: Found | None = None
+    for _, rule in RULES:
+        found = rule(held)
+        if found is None:
+            continue
+        if found.verdict == "contradicted":
+            return Judged(sentence, "contradicted", found.rule, found.reason)
+        doubt = doubt or found
+    if doubt is not None:
+        return Judged(sentence, "unknown", doubt.rule, doubt.reason)
+    return _supported(held, sentence)
+
+
+def _supported(held: Claim, sentence: str) -> Judged:
+    if held.parsed.assertions:
+        labels = list(dict.fromkeys(a.finding for a in held.parsed.assertions))
+        return Judged(sentence, "supported", "facts", f"agrees with what is cited on {', '.join(labels)}")
+    if held.matched:
+        return Judged(sentence, "supported", "facts", "agrees with the cited measurements")
+    own = {w for w in held.parsed.words if w.isalpha() and w not in PLAIN}
+    if own and held.cited.texts and len(own & held.cited.words) >= 0.6 * len(own):
+        return Judged(sentence, "supported", "words", "says what the cited evidence says")
+    return Judged(sentence, "unknown", "no_assertion", "states nothing that can be held against what is cited")
+
+
+PLAIN = frozenset(
+    {
+        *(
+            "the",
+            "a",
+            "an",
+            "of",
+            "in",
+            "on",
+            "at",
+            "to",
+            "is",
+            "are",
+            "was",
+            "were",
+            "be",
+            "been",
+            "has",
+            "have",
+            "and",
+        ),
+        *("or", "with", "for", "this", "that", "these", "there", "it", "its", "by", "from", "as", "no", "not"),
+    }
+)

@@ -1,0 +1,175 @@
+"""A language model words the facts, one at a time. What it may not change is held in slots; what it breaks is not used.
+
+Numbers with their units enter the prompt as [N1], [N2] ... and are filled in afterwards, so that a small model cannot
+miscopy them. A slot lost or doubled, a broken schema, an empty answer, a loop, a stall or an exception gives the
+deterministic wording. Whether the words are true is not judged here: that is the checker's work.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..prompts import Prompt, prompt
+from ..records import CaseFacts, Draft, Finding, Findings, Judged, Measurement, Producer, Sentence
+from . import plain
+from .facts import Item, items
+
+if TYPE_CHECKING:
+    from ..models.protocols import Writer
+    from ..site import Site
+
+# A page must not wait for a stalled model: after this many seconds of one reading the rest is worded by rule.
+PATIENCE = 3.0
+_SLOT = re.compile(r"\[N(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact as a prompt line, and what its slots stand for."""
+
+    line: str
+    slots: tuple[str, ...]
+
+
+def fact_of(finding: Finding, brief: bool = False) -> Fact:
+    """A finding as a prompt line; brief leaves out numbers, as in an impression."""
+    parts = [f"{finding.presence}: {plain.named(finding)}{plain.where(finding)}"]
+    slots: list[str] = []
+    if not brief:
+        for m in finding.measurements if finding.presence != "absent" else ():
+            slots.append(plain.quantity(m))
+            parts.append(f"{_what(m)} [N{len(slots)}]")
+        if finding.probability is not None:
+            slots.append(plain.number(finding.probability, "1"))
+            parts.append(f"probability [N{len(slots)}]")
+        elif finding.score is not None:
+            slots.append(plain.number(finding.score, "1"))
+            parts.append(f"model score [N{len(slots)}]")
+    return Fact(", ".join(parts), tuple(slots))
+
+
+def _what(m: Measurement) -> str:
+    meaning = m.code.meaning.lower()
+    return meaning if len(meaning) < 30 and meaning != "as written" else "size"
+
+
+def schema_of(fact: Fact) -> dict[str, Any]:
+    """The answer's JSON schema. Its pattern holds each slot once and in order: a number cannot be lost or made up."""
+    plain_run = r"[A-Za-z ,()'-]*" if fact.slots else r"[A-Za-z ,'-]*"
+    pattern = "^[A-Z]" + plain_run + "".join(rf"\[N{n}\]{plain_run}" for n in range(1, len(fact.slots) + 1)) + r"\.$"
+    return {
+        "type": "object",
+        "properties": {"text": {"type": "string", "pattern": pattern}},
+        "required": ["text"],
+        "additionalProperties": False,
+    }
+
+
+def word_all(
+    draft: Draft, listed: tuple[Item, ...], writer: Writer, site: Site | None, progress: Callable[..., None] | None
+) -> Draft:
+    """The draft with its findings and impression worded by the model, where it can."""
+    which = prompt("word_fact")
+    by_ids = {item.rests_on: item for item in listed}
+    todo = [s for s in draft.sentences if _may_word(s, by_ids.get(s.rests_on))]
+    began, out, fell = time.monotonic(), {}, []
+    limit = PATIENCE * _timeout(site)
+    for done, s in enumerate(todo):
+        if progress is not None:
+            progress("wording the findings", done / max(1, len(todo)))
+        if time.monotonic() - began > limit:
+            fell.append(f"{s.id}: no time left")
+            continue
+        text, why = _word(writer, site, which, fact_of(by_ids[s.rests_on].findings[0], s.section == "impression"))
+        if text is None:
+            fell.append(f"{s.id}: {why}")
+        else:
+            out[s.id] = replace(s, text=text, producer=_producer(writer, which))
+    notes = (f"worded by rule after the model failed ({'; '.join(fell)})",) if fell else ()
+    sentences = tuple(out.get(s.id, s) for s in draft.sentences)
+    return replace(draft, sentences=sentences, writer=_producer(writer, which), notes=(*draft.notes, *notes))
+
+
+def rewriter(
+    case: CaseFacts, found: Findings, writer: Writer | None, site: Site | None = None
+) -> Callable[[Sentence, Judged], Sentence | None] | None:
+    """What ``checking.verify`` calls to have a struck sentence worded again; None where no model may write."""
+    if writer is None or not case.pixels_checked:
+        return None
+    listed = items(found)
+    return lambda sentence, judged: reword(sentence, judged, listed, writer, site)
+
+
+def reword(
+    sentence: Sentence, judged: Judged, listed: tuple[Item, ...], writer: Writer, site: Site | None = None
+) -> Sentence | None:
+    """The one rewriting: the writer is told what was wrong. None where it cannot do better than the rule."""
+    item = next((i for i in listed if i.rests_on == sentence.rests_on), None)
+    if item is None or not _may_word(sentence, item):
+        return None
+    which = prompt("word_fact")
+    fact = fact_of(item.findings[0], sentence.section == "impression")
+    text, _ = _word(writer, site, which, fact, sentence.text, judged.reason)
+    if text is None or text == sentence.text:
+        return None
+    return replace(sentence, text=text, producer=_producer(writer, which))
+
+
+def _may_word(sentence: Sentence, item: Item | None) -> bool:
+    """A model words single findings. Lists of numbers have no words to find."""
+    return (
+        sentence.section in {"findings", "impression"}
+        and item is not None
+        and len(item.findings) == 1
+        and item.kind != "volumes"
+    )
+
+
+def _producer(writer: Writer, which: Prompt) -> Producer:
+    return Producer(writer.card.id, writer.card.version, which.id)
+
+
+def _timeout(site: Site | None) -> float:
+    return float(site.drafting.timeout_s) if site is not None else 20.0
+
+
+def _word(
+    writer: Writer, site: Site | None, which: Prompt, fact: Fact, struck: str = "", reason: str = ""
+) -> tuple[str | None, str]:
+    """(text, "") or (None, why not)."""
+    messages = which.messages(fact=fact.line, struck=_emptied(struck, fact), reason=reason)
+    tokens = site.drafting.max_tokens if site is not None else 60
+    try:
+        written = writer.write(messages, schema=schema_of(fact), max_tokens=tokens, timeout_s=_timeout(site))
+    except Exception as failed:  # a writer is a plugin: whatever it raises, the reading goes on
+        return None, f"the writer failed ({type(failed).__name__})"
+    if written.stopped != "done":
+        return None, {"length": "it did not come to an end", "time": "it took too long"}[written.stopped]
+    try:
+        text = json.loads(written.text)["text"]
+    except (ValueError, KeyError, TypeError):
+        return None, "it broke the schema"
+    if not isinstance(text, str) or not text.strip():
+        return None, "it wrote nothing"
+    return filled(text, fact)
+
+
+def filled(text: str, fact: Fact) -> tuple[str | None, str]:
+    """Slots replaced by their numbers; (None, why) where one is lost, doubled or made up."""
+    used = [int(n) for n in _SLOT.findall(text)]
+    if sorted(used) != list(range(1, len(fact.slots) + 1)):
+        return None, "it lost or doubled a number"
+    text = _SLOT.sub(lambda m: fact.slots[int(m.group(1)) - 1], text)
+    return plain.sentence(" ".join(text.split())), ""
+
+
+def _emptied(text: str, fact: Fact) -> str:
+    """A struck wording with its numbers back in slots, so that the model does not see them to miscopy."""
+    for n, slot in enumerate(fact.slots, 1):
+        text = text.replace(slot, f"[N{n}]", 1)
+    return text

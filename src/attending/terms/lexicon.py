@@ -1,0 +1,131 @@
+"""The lexicon: findings, anatomy, states and cues read once from the data files beside this module.
+
+Each data line is ``name | wordings; ... | ...``; the head of each file says what its columns mean. Wordings are matched
+on stems, so that plurals, British spelling, case and hyphens need no entry of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from ..records import Code
+from .tokens import stems
+
+FINDING_FILES = ("chest", "devices", "head", "body", "bone")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One finding or one part of the body.
+
+    kind        "finding" or "organ".
+    region      chest, head, abdomen, bone, spine or any.
+    parent      the broader finding, or the part of the body that this one belongs to; "" for none.
+    urgent      findings that a reader must be told of at once.
+    modalities  of an organ: DICOM terms of the modalities that can show it; empty for all.
+    denies      of an organ: the findings that "normal" denies.
+    """
+
+    name: str
+    kind: str
+    code: Code
+    region: str
+    parent: str = ""
+    urgent: bool = False
+    modalities: tuple[str, ...] = ()
+    denies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a wording means: kind is finding, organ, state, or a kind of cues.txt."""
+
+    kind: str
+    name: str
+
+
+@dataclass
+class Lexicon:
+    """wordings: first stem -> ((all stems, entries), ...), longest first."""
+
+    terms: dict[str, Term] = field(default_factory=dict)
+    organs: dict[str, Term] = field(default_factory=dict)
+    wordings: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
+    states: dict[tuple[str, str], str] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
+
+    def find(self, tokens: list[str], at: int) -> tuple[int, list[Entry]]:
+        """The longest wording that starts at a token: (number of tokens, entries), or (0, [])."""
+        for phrase, entries in self.wordings.get(tokens[at], ()):
+            if tuple(tokens[at : at + len(phrase)]) == phrase:
+                return len(phrase), entries
+        return 0, []
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """The broader findings of a finding, or the containers of an organ, nearest first."""
+        out: list[str] = []
+        table = self.terms if name in self.terms else self.organs
+        while name in table and table[name].parent and table[name].parent not in out:
+            name = table[name].parent
+            out.append(name)
+        return tuple(out)
+
+
+def rows(name: str) -> Iterator[list[str]]:
+    """The columns of each line of a data file."""
+    text = (files(__package__) / "data" / name).read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield [cell.strip() for cell in line.split("|")]
+
+
+def _several(cell: str) -> list[str]:
+    return [part.strip() for part in cell.split(";") if part.strip()]
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The one lexicon of the process."""
+    codes = {name: Code(scheme, value, meaning) for name, scheme, value, meaning in rows("codes.txt")}
+    book = Lexicon()
+    collected: dict[tuple[str, ...], list[Entry]] = {}
+
+    def learn(wording: str, kind: str, name: str) -> None:
+        entries = collected.setdefault(tuple(stems(wording)), [])
+        entry = Entry(kind, name)
+        if entry not in entries and not (kind in {"finding", "organ"} and any(e.kind == kind for e in entries)):
+            entries.append(entry)
+
+    def code(name: str) -> Code:
+        return codes.get(name) or Code("99ATTENDING", name.replace(" ", "-"), name)
+
+    for file in FINDING_FILES:
+        for name, wordings, region, parent, flags in rows(f"findings_{file}.txt"):
+            book.terms[name] = Term(name, "finding", code(name), region, parent, flags == "urgent")
+            learn(name, "finding", name)
+            for wording in _several(wordings):
+                learn(wording, "finding", name)
+    for name, wordings, region, part, modalities, denies in rows("anatomy.txt"):
+        seen_by = () if modalities == "*" else tuple(modalities.split())
+        book.organs[name] = Term(name, "organ", code(name), region, part, False, seen_by, tuple(_several(denies)))
+        for wording in (name, *_several(wordings)):
+            learn(wording, "organ", name)
+    for organs, states, finding in rows("states.txt"):
+        for state in _several(states):
+            learn(state, "state", " ".join(stems(state)))
+            for organ in _several(organs):
+                book.states.setdefault((organ, " ".join(stems(state))), finding)
+    for kind, wordings in rows("cues.txt"):
+        for wording in _several(wordings):
+            learn(wording, kind, wording)
+    for phrase, entries in collected.items():
+        if phrase:
+            book.wordings.setdefault(phrase[0], []).append((phrase, entries))
+    for listed in book.wordings.values():
+        listed.sort(key=lambda item: -len(item[0]))
+    plain = {word for row in rows("words.txt") for word in stems(row[0])}
+    book.words = frozenset(plain | {stem for phrase in collected for stem in phrase})
+    return book

@@ -1,0 +1,329 @@
+"""One sentence to assertions: which finding, stated how, on which side, where, with which numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from ..records import Code, Presence, Side
+from . import scope
+from .lexicon import Lexicon, lexicon
+from .quantities import Quantity, quantities
+from .scope import Mention, kinds
+from .tokens import Token, tokenize
+
+_PREPOSITIONS = {
+    "in", "of", "at", "within", "overlying", "over", "along", "to", "near", "on", "projecting", "involving",
+    "throughout",
+    "into", "from", "adjacent", "about", "around", "under", "beneath", "above", "between",
+}  # fmt: skip
+_OWN_BEFORE = {
+    "measuring", "measure", "measures", "measured", "of", "is", "score", "=", ":", "by", "volume", "(", "and", "are",
+    "was", "approximately", "to", "x", ",", "diameter", "size", "ratio", "than", "at", "about", "length",
+}  # fmt: skip
+_ORDER = re.compile(r"\b(left|right)\b[^.;,]{0,25}(?:\bthan\b|>)[^.;,]{0,15}\b(left|right)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """What a sentence says of one finding.
+
+    finding    preferred name, lower case (for a measured structure, the structure's name).
+    site       preferred name of the part of the body, lower case; sites has all that are named.
+    span       character places of the finding's words in the sentence.
+    kind       "finding"; "normal" where a statement of normality denies it; "structure" for a measured body part.
+    more       the side that is said to be the worse one ("bilateral effusions, left greater than right").
+    """
+
+    finding: str
+    code: Code
+    presence: Presence
+    side: Side | None
+    site: str | None
+    span: tuple[int, int]
+    quantities: tuple[Quantity, ...] = ()
+    sites: tuple[str, ...] = ()
+    kind: str = "finding"
+    more: str | None = None
+
+
+def parse(sentence: str) -> tuple[Assertion, ...]:
+    """The assertions of one English sentence, in order. Pure, no model; below a millisecond."""
+    return Parsed(sentence).assertions
+
+
+class Parsed:
+    """A sentence with its tokens, mentions, assertions and quantities: what ``parse`` and the checker share."""
+
+    def __init__(self, sentence: str, book: Lexicon | None = None) -> None:
+        self.text = sentence
+        self.book = book or lexicon()
+        self.tokens: list[Token] = tokenize(sentence)
+        self.words = [t.stem for t in self.tokens]
+        self.found = scope.mentions(self.tokens, self.book)
+        self.quantities = quantities(sentence)
+        self.hard, self.soft = scope.barriers(self.words, self.found)
+        self.more = self._order()
+        self.marks = [h for h in self.hard if self.words[h] in {".", ";", "?", "!"}]
+        scope.apply(self.words, self.found, self.hard, self.soft)
+        self.findings = [m for m in self.found if m.kind == "finding"]
+        self.organs = [m for m in self.found if "organ" in kinds(m)]
+        self.sides = [m for m in self.found if any(k.startswith("side-") for k in kinds(m))]
+        self._give_sides()
+        made = self._states()
+        self._place(made)
+        normal = self._normal(made)
+        structures = self._structures(made)
+        everything = sorted((*made, *structures), key=lambda m: m.start)
+        owned = self._own(everything)
+        out = [a for m in everything if not m.silent for a in self._by_side(m, owned.get(id(m), ()))]
+        out += [a for m in normal if not m.silent for a in self._denials(m)]
+        self.assertions: tuple[Assertion, ...] = tuple(sorted(_merge(out), key=lambda a: a.span))
+
+    # sides ---------------------------------------------------------------------------------------------------------
+
+    def _order(self) -> str | None:
+        """ "left greater than right" names an order, not two sides of two findings."""
+        order = _ORDER.search(self.text)
+        if order is None or order.group(1).lower() == order.group(2).lower():
+            return None
+        for mention in self.found:
+            if order.start() <= self.tokens[mention.start].start < order.end() and mention.kind.startswith("side-"):
+                mention.kind = "side-bilateral"
+        return order.group(1).lower()
+
+    def _give_sides(self) -> None:
+        for mention in self.sides:
+            side = next(k for k in kinds(mention) if k.startswith("side-"))[5:]
+            if "organ" in kinds(mention):
+                mention.sides.add(side)
+                continue
+            target = self._next_named(mention) or self._last_named(mention)
+            if target is not None:
+                target.sides.add(side)
+
+    def _next_named(self, mention: Mention) -> Mention | None:
+        for other in self.found:
+            if other.start < mention.end or not kinds(other) & {"finding", "organ"}:
+                continue
+            between = self.words[mention.end : other.start]
+            linked = {"and", "or", "/", ","} & set(between)
+            if linked and not ({"left", "right"} & set(between)):
+                return None
+            if len(between) > 6 or _PREPOSITIONS & set(between) or {".", ";", "is", "are"} & set(between):
+                return None
+            return other
+        return None
+
+    def _last_named(self, mention: Mention) -> Mention | None:
+        low = max((h for h in self.marks if h < mention.start), default=-1)
+        before = [m for m in self.found if low < m.start < mention.start and kinds(m) & {"finding", "organ"}]
+        findings = [m for m in before if m.kind == "finding"]
+        if findings:
+            return findings[-1]
+        if before:
+            return before[-1]
+        after = [m for m in self.found if m.start > mention.start and kinds(m) & {"finding", "organ"}]
+        return after[0] if after else None
+
+    # findings said as organ and state ------------------------------------------------------------------------------
+
+    def _states(self) -> list[Mention]:
+        """Findings, with those that an organ and a state name together."""
+        made: list[Mention] = []
+        for mention in self.found:
+            state = next((e.name for e in mention.also if e.kind == "state"), None)
+            state = mention.name if mention.kind == "state" else state
+            if state is not None and (pair := self._organ_of(mention, state)):
+                organ, name = pair
+                organ.used = True
+                both = Mention("finding", name, min(organ.start, mention.start), max(organ.end, mention.end))
+                both.sides = set(mention.sides) | set(organ.sides)
+                both.presence, both.silent = mention.presence, mention.silent or organ.silent
+                if organ.presence != "present" and mention.presence == "present" and organ.start < mention.start:
+                    both.presence = organ.presence
+                made.append(both)
+            elif mention.kind == "finding":
+                made.append(mention)
+        return sorted(made, key=lambda m: m.start)
+
+    def _organ_of(self, state: Mention, name: str) -> tuple[Mention, str] | None:
+        best: tuple[int, Mention, str] | None = None
+        for organ in self.organs:
+            gap = state.start - organ.end if organ.end <= state.start else organ.start - state.end
+            low, high = sorted((organ.start, state.start))
+            if gap < 0 or gap > 8 or any(low < h < high for h in self.hard):
+                continue
+            between = [m for m in self.found if low < m.start < high and m.kind in {"finding", "normal", "state"}]
+            if any(m.kind != "state" for m in between):
+                continue
+            finding = self.book.states.get((_organ(organ), name))
+            if finding == "=normal":
+                denied = self.book.organs[_organ(organ)].denies
+                finding = denied[0] if denied else None
+            if finding is None:
+                continue
+            comma = "," in self.words[low:high]
+            cost = gap + (6 if comma else 0) + (1 if organ.start > state.start and state.kind != "state" else 0)
+            if best is None or cost < best[0]:
+                best = (cost, organ, finding)
+        return None if best is None or best[0] > 9 else (best[1], best[2])
+
+    # sites ---------------------------------------------------------------------------------------------------------
+
+    def _place(self, made: list[Mention]) -> None:
+        for organ in self.organs:
+            if organ.used or (organ.kind not in {"organ"} and "organ" not in kinds(organ)):
+                continue
+            target = self._holder(organ, made)
+            if target is not None:
+                organ.used = True
+                target.sites.append(organ)
+                target.sides |= organ.sides
+
+    def _holder(self, organ: Mention, made: list[Mention]) -> Mention | None:
+        low = max((h for h in self.marks if h < organ.start), default=-1)
+        high = min((h for h in self.marks if h > organ.start), default=len(self.words))
+        normal = [m for m in self.found if m.kind == "normal" and low < m.start < high]
+        after = [m for m in made if organ.end <= m.start < high]
+        before = [m for m in made if low < m.start and m.end <= organ.start]
+        if after:
+            between = self.words[organ.end : after[0].start]
+            if not _PREPOSITIONS & set(between) and not any(
+                n.start < after[0].start and n.start >= organ.end for n in normal
+            ):
+                plain = [w for w in between if w in {",", "and", "or", "is", "are", "with", "without", "no"}]
+                if not plain:
+                    return after[0]
+        if before:
+            between = self.words[before[-1].end : organ.start]
+            if not any(before[-1].end <= n.start for n in normal if n.start < organ.start) and not (
+                normal and ("," in between or "and" in between)
+            ):
+                return before[-1]
+        if normal:
+            return None
+        return after[0] if after else None
+
+    # statements of normality ---------------------------------------------------------------------------------------
+
+    def _normal(self, made: list[Mention]) -> list[Mention]:
+        """Organs that are said to be normal; presence "present" on one means its normality is denied."""
+        out: list[Mention] = []
+        states = [m for m in self.found if "normal" in kinds(m)]
+        last = -1
+        for at, state in enumerate(states):
+            low = max([last, *(h for h in self.hard if h < state.start)])
+            free = [o for o in self.organs if not o.used and low < o.start < state.start]
+            if not free:
+                later = states[at + 1].start if at + 1 < len(states) else len(self.words)
+                high = min([h for h in self.hard if h > state.start] or [len(self.words)])
+                stop = min([m.start for m in made if m.start >= state.end] or [len(self.words)])
+                free = [o for o in self.organs if not o.used and state.end <= o.start < min(high, stop)]
+                if later < high and free and not any(o.start < later for o in free):
+                    free = []
+                free = [o for o in free if o.start < later] or free
+            for organ in free:
+                organ.used = True
+                denied = state.presence == "absent"
+                item = Mention("normal", _organ(organ), organ.start, organ.end, sides=set(organ.sides))
+                item.presence = "present" if denied else ("uncertain" if state.presence == "uncertain" else "absent")
+                item.silent = organ.silent or state.silent
+                out.append(item)
+            last = state.start
+        return out
+
+    def _denials(self, organ: Mention) -> list[Assertion]:
+        term = self.book.organs[organ.name]
+        span = (self.tokens[organ.start].start, self.tokens[organ.end - 1].end)
+        side = _side(organ.sides)
+        names = term.denies if organ.presence == "absent" else term.denies[:1]
+        return [
+            Assertion(n, self.book.terms[n].code, organ.presence, side, organ.name, span, (), (organ.name,), "normal")
+            for n in names
+            if n in self.book.terms
+        ]
+
+    # numbers -------------------------------------------------------------------------------------------------------
+
+    def _structures(self, made: list[Mention]) -> list[Mention]:
+        """Organs that a number measures where no finding owns them: "left hippocampus 3.1 ml"."""
+        out: list[Mention] = []
+        if not self.quantities:
+            return out
+        for organ in self.organs:
+            if organ.used and any(organ in m.sites for m in made):
+                continue
+            start = self.tokens[organ.end - 1].end
+            if any(
+                0 <= q.span[0] - start < 40 or 0 <= self.tokens[organ.start].start - q.span[1] < 25
+                for q in self.quantities
+            ):
+                if organ.used:
+                    continue
+                item = Mention("structure", _organ(organ), organ.start, organ.end, sides=set(organ.sides))
+                item.silent = organ.silent
+                out.append(item)
+        return out
+
+    def _own(self, holders: list[Mention]) -> dict[int, tuple[Quantity, ...]]:
+        owned: dict[int, list[Quantity]] = {}
+        for quantity in self.quantities:
+            place = sum(1 for t in self.tokens if t.end <= quantity.span[0])
+            before = [m for m in holders if m.end <= place]
+            after = [m for m in holders if m.start >= place]
+            previous = self.words[place - 1] if place else ""
+            choice: Mention | None = None
+            if before and (previous in _OWN_BEFORE or not after or before[-1].kind == "structure"):
+                choice = before[-1]
+            elif after:
+                choice = after[0]
+            elif holders:
+                choice = holders[-1]
+            if choice is not None:
+                owned.setdefault(id(choice), []).append(quantity)
+        return {key: tuple(value) for key, value in owned.items()}
+
+    def _by_side(self, mention: Mention, own: tuple[Quantity, ...]) -> list[Assertion]:
+        """One assertion, or one for each side where a finding lies in unlike places left and right."""
+        whole = self._assertion(mention, own)
+        sided = {_side(o.sides) for o in mention.sites if o.sides}
+        if len(sided) < 2 or len({_organ(o) for o in mention.sites}) < 2:
+            return [whole]
+        out = []
+        for side in ("left", "right", "bilateral"):
+            here = tuple(dict.fromkeys(_organ(o) for o in mention.sites if _side(o.sides) == side))
+            if here:
+                out.append(replace(whole, side=side, site=here[0], sites=here))
+        return out
+
+    def _assertion(self, mention: Mention, own: tuple[Quantity, ...]) -> Assertion:
+        span = (self.tokens[mention.start].start, self.tokens[mention.end - 1].end)
+        side = _side(mention.sides)
+        sites = tuple(dict.fromkeys(_organ(o) for o in mention.sites))
+        if mention.kind == "structure":
+            term = self.book.organs[mention.name]
+            return Assertion(term.name, term.code, "present", side, term.name, span, own, (term.name,), "structure")
+        term = self.book.terms[mention.name]
+        more = self.more if side == "bilateral" else None
+        return Assertion(
+            term.name, term.code, mention.presence, side, sites[0] if sites else None, span, own, sites, "finding", more
+        )
+
+
+def _organ(mention: Mention) -> str:
+    return mention.name if mention.kind == "organ" else next(e.name for e in mention.also if e.kind == "organ")
+
+
+def _side(sides: set[str]) -> Side | None:
+    if "bilateral" in sides or sides >= {"left", "right"}:
+        return "bilateral"
+    return "left" if "left" in sides else "right" if "right" in sides else None
+
+
+def _merge(assertions: list[Assertion]) -> list[Assertion]:
+    """One assertion for a finding that a statement of normality and its own mention both give."""
+    seen: dict[tuple[str, str, str | None, str | None, bool], Assertion] = {}
+    for a in assertions:
+        seen.setdefault((a.finding, a.presence, a.side, a.site, bool(a.quantities) and a.span != (0, 0)), a)
+    return list(seen.values())

@@ -1,0 +1,175 @@
+"""Where a cue of negation or doubt reaches: NegEx-like scopes over the mentions of one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ..records import Presence
+from .lexicon import Entry, Lexicon
+from .tokens import Token
+
+# A segment after a comma that has its own verb, or opens like a statement of its own, is outside the scope before it.
+_VERBS = {
+    "is",
+    "are",
+    "was",
+    "were",
+    "ha",
+    "has",
+    "have",
+    "show",
+    "demonstrate",
+    "remain",
+    "appear",
+    "measure",
+    "reveal",
+}
+_SEEN = {
+    "seen", "identified", "noted", "present", "evident", "visualized", "appreciated", "demonstrated", "detected",
+    "observed", "definitely", "clearly", "apparent", "visible", "found",
+}  # fmt: skip
+_OPENERS = {
+    "stable", "unchanged", "mild", "moderate", "there", "calcified", "chronic", "old", "degenerative", "minimal",
+    "mildly", "interval", "with", "improved", "increased", "persistent", "again", "status", "prior",
+    "healed", "low", "although",
+}  # fmt: skip
+_LINKS = {"and", "or", "nor", "/", ","}
+
+
+@dataclass
+class Mention:
+    """One wording met in the sentence: tokens [start, end)."""
+
+    kind: str
+    name: str
+    start: int
+    end: int
+    also: tuple[Entry, ...] = ()
+    sides: set[str] = field(default_factory=set)
+    presence: Presence = "present"
+    silent: bool = False
+    sites: list[Mention] = field(default_factory=list)
+    used: bool = False
+
+
+def mentions(tokens: list[Token], book: Lexicon) -> list[Mention]:
+    """Longest wordings, left to right, without overlap."""
+    out: list[Mention] = []
+    words = [t.stem for t in tokens]
+    at = 0
+    while at < len(words):
+        length, entries = book.find(words, at)
+        if not length:
+            at += 1
+            continue
+        first, *rest = entries
+        out.append(Mention(first.kind, first.name, at, at + length, tuple(rest)))
+        at += length
+    return out
+
+
+def kinds(mention: Mention) -> set[str]:
+    return {mention.kind, *(e.kind for e in mention.also)}
+
+
+def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[int]]:
+    """(hard, soft) token places that end a scope: stops and semicolons; commas and "and" before a new statement."""
+    hard = [i for i, w in enumerate(words) if w in {".", ";", ":", "?", "!"} and not (w == "." and _abbrev(words, i))]
+    hard += [m.start for m in found if m.kind == "stop"]
+    soft: list[int] = []
+    for i, word in enumerate(words):
+        if word == "with" and i + 1 < len(words):
+            soft.append(i)
+        if word in {",", "and"} and i + 1 < len(words):
+            end = next((j for j in range(i + 1, len(words)) if words[j] in {",", ".", ";"} or j in hard), len(words))
+            segment = words[i + 1 : end]
+            stated = any(
+                w in _VERBS and not (j + 1 < len(segment) and segment[j + 1] in _SEEN | {"not", "no"})
+                for j, w in enumerate(segment)
+            )
+            opens = word == "," and segment and segment[0] in _OPENERS and "or" not in segment
+            if stated or opens or (word == "and" and segment[:1] in (["there"], ["with"])):
+                soft.append(i)
+    return sorted(hard), sorted(soft)
+
+
+def _abbrev(words: list[str], at: int) -> bool:
+    return at > 0 and words[at - 1] in {"vs", "dr", "approx", "e", "i"}
+
+
+def _reach(at: int, forward: bool, stops: list[int], length: int) -> int:
+    if forward:
+        return min((s for s in stops if s >= at), default=length)
+    return max((s for s in stops if s < at), default=-1)
+
+
+def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[int]) -> None:
+    """Set presence and silent on every finding, organ and state mention."""
+    targets = [m for m in found if kinds(m) & {"finding", "organ", "state", "normal"}]
+    stops = sorted(hard + soft)
+    negated: set[int] = set()
+    doubted: set[int] = set()
+    for cue in found:
+        has = kinds(cue)
+        if "skip" in has:
+            # "Not assessed: fracture": a colon does not end what was not looked at.
+            open_stops = [s for s in hard if words[s] != ":"] if cue.start < len(words) else hard
+            lo, hi = _reach(cue.start, False, open_stops, len(words)), _reach(cue.end, True, open_stops, len(words))
+            for target in targets:
+                if lo < target.start < hi:
+                    target.silent = True
+            continue
+        ahead = _reach(cue.end, True, stops, len(words))
+        follows = any(cue.end <= m.start < ahead and "finding" in kinds(m) for m in targets)
+        if "neg-pre" in has and ("neg-post" not in has or follows):
+            negated |= {id(m) for m in targets if cue.end <= m.start < ahead}
+        elif "neg-post" in has:
+            negated |= {id(m) for m in _before(cue, targets, words, stops, hard)}
+        if "unc-pre" in has and not ("unc-post" in has and not follows):
+            doubted |= {id(m) for m in targets if cue.end <= m.start < _reach(cue.end, True, stops, len(words))}
+        if "unc-post" in has:
+            before = _before(cue, targets, words, stops, hard)
+            doubted |= {id(m) for m in (before[-1:] if cue.name in {"versus", "vs", "vs."} else before)}
+        elif cue.name in {"versus", "vs", "vs."}:
+            doubted |= {id(m) for m in _before(cue, targets, words, stops, hard)[-1:]}
+    first_doubt = {id(m): i for i, m in enumerate(found) if id(m) in doubted}
+    _alternatives(words, targets, negated, doubted)
+    for target in targets:
+        key = id(target)
+        if key in negated:
+            target.presence = "absent"
+        elif key in doubted or key in first_doubt:
+            target.presence = "uncertain"
+    for cue in found:
+        # What cannot be excluded is in doubt, whatever stood before.
+        if cue.name in _STRONG:
+            before = _before(cue, targets, words, stops, hard)
+            for target in before:
+                target.presence = "uncertain"
+
+
+_STRONG = {
+    "cannot be excluded", "can not be excluded", "cannot be ruled out", "can not be ruled out", "not excluded",
+    "is not excluded", "not ruled out", "cannot be entirely excluded", "cannot be completely excluded",
+    "cannot entirely be excluded", "not entirely excluded", "not completely excluded",
+}  # fmt: skip
+
+
+def _before(cue: Mention, targets: list[Mention], words: list[str], stops: list[int], hard: list[int]) -> list[Mention]:
+    """Findings that a cue behind them reaches: back to the last stop; a soft stop inside a list does not end it."""
+    low = _reach(cue.start, False, hard, len(words))
+    near = [m for m in targets if low < m.start < cue.start and kinds(m) & {"finding", "state"}]
+    soft = _reach(cue.start, False, stops, len(words))
+    inside = [m for m in near if m.start > soft]
+    return inside or near[-1:]
+
+
+def _alternatives(words: list[str], targets: list[Mention], negated: set[int], doubted: set[int]) -> None:
+    """ "Scarring or atelectasis": each alone is in doubt, unless the whole is denied."""
+    findings = [m for m in targets if "finding" in kinds(m)]
+    for one, two in pairwise(findings):
+        between = words[one.end : two.start]
+        joined = "or" in between or ("/" in between and len(between) <= 3)
+        if joined and len(between) <= 5 and id(one) not in negated and id(two) not in negated:
+            doubted |= {id(one), id(two)}

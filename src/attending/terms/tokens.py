@@ -1,0 +1,65 @@
+"""Words of a sentence with their places, and the stem by which the lexicon knows each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_TOKEN = re.compile(r"[a-zµ][a-z0-9'’]*|\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b)?|[^\s\-–—]", re.IGNORECASE)
+
+_IRREGULAR = {
+    "pneumothoraces": "pneumothorax", "hemithoraces": "hemithorax", "vertebrae": "vertebra", "metastases": "metastasis",
+    "atelectases": "atelectasis", "diverticula": "diverticulum", "calculi": "calculus", "bullae": "bulla",
+    "granulomata": "granuloma", "apices": "apex", "emboli": "embolus", "thrombi": "thrombus", "sulci": "sulcus",
+    "gyri": "gyrus", "hila": "hilum", "hilus": "hilum", "diagnoses": "diagnosis", "stenoses": "stenosis",
+    "feet": "foot", "teeth": "tooth", "women": "woman", "men": "man", "osteophytoses": "osteophyte", "foci": "focus",
+    "nuclei": "nucleus", "hippocampi": "hippocampus", "thalami": "thalamus", "menisci": "meniscus",
+    "foramina": "foramen", "atria": "atrium", "bronchi": "bronchus", "fibulae": "fibula", "ova": "ovum",
+    "axes": "axis", "bases": "base", "basis": "base", "septa": "septum", "lobuli": "lobule", "amygdalae": "amygdala",
+    "clips": "clip", "xrays": "xray", "lens": "lens", "pus": "pus", "gas": "gas", "was": "was", "is": "is",
+    "has": "has", "this": "this", "its": "its", "us": "us", "as": "as", "pancreas": "pancreas", "cor": "cor",
+    "pons": "pons", "dens": "dens", "biceps": "biceps", "quadriceps": "quadriceps", "atlas": "atlas", "does": "does",
+    "versus": "versus", "vs": "vs", "perhaps": "perhaps", "always": "always", "diabetes": "diabetes",
+    "oesophagus": "esophagus", "calibre": "caliber", "centre": "center", "grey": "gray", "metre": "meter",
+    "fibre": "fiber", "litre": "liter", "colour": "color", "vapour": "vapor", "series": "series",
+}  # fmt: skip
+# British spelling inside longer words: oedema, haemorrhage, anaemia, tumour, oesophageal, ischaemic, paediatric.
+_BRITISH = (("oedem", "edem"), ("haem", "hem"), ("aemi", "emi"), ("oesoph", "esoph"), ("tumour", "tumor"))
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word, number or mark; start and end are character places in the sentence."""
+
+    stem: str
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=20_000)
+def stem(word: str) -> str:
+    """Lower case, singular, American spelling. Errs alike for lexicon and text, which is all that matching needs."""
+    word = word.lower().replace("’", "'")
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    for british, american in _BRITISH:
+        word = word.replace(british, american)
+    if word.endswith("'s"):
+        word = word[:-2]
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes", "zes")):
+        return word[:-2]
+    return word[:-1]
+
+
+def tokenize(text: str) -> list[Token]:
+    """Hyphens and dashes separate words and are dropped: "left-sided" is two tokens."""
+    return [Token(stem(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
+
+
+def stems(text: str) -> list[str]:
+    return [token.stem for token in tokenize(text)]
