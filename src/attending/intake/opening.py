@@ -43,10 +43,14 @@ class DefaultLimits:
 
 @dataclass(frozen=True)
 class Opened:
-    """studies: one for each DICOM study (and patient), NIfTI or picture; refused: one for each input not read."""
+    """studies: one for each DICOM study (and patient), NIfTI or picture; refused: one for each input not read.
+
+    inputs  for each study, the path as the user typed it: a file, or the folder that its files have in common.
+    """
 
     studies: tuple[Study, ...]
     refused: tuple[Refusal, ...]
+    inputs: tuple[str, ...] = ()
 
 
 def open(
@@ -75,7 +79,7 @@ def open(
         for candidate in found:
             reader.add(candidate)
         studies = reader.finish()
-    return Opened(tuple(studies), (*refused, *reader.refused))
+    return Opened(tuple(studies), (*refused, *reader.refused), tuple(reader.inputs))
 
 
 def decode(study: Study, *, limits: Limits | None = None) -> Study:
@@ -116,6 +120,8 @@ class _Reader:
         self.duplicates: dict[Hashable, int] = defaultdict(int)
         self.directories: list[Candidate] = []
         self.order: list[Hashable] = []
+        self.labels: dict[str, str] = {}
+        self.inputs: list[str] = []
 
     def add(self, candidate: Candidate) -> None:
         try:
@@ -126,6 +132,7 @@ class _Reader:
                 self._dicom(candidate, data, digest)
             elif digest not in self.flat:
                 self.flat[digest] = self._one(kind, candidate, data, digest)
+                self.labels[digest] = candidate.label
                 self.order.append(digest)
             self.tick()
             if kind != "dicom":
@@ -174,6 +181,9 @@ class _Reader:
             study = self.flat[key] if isinstance(key, str) else self._study(key)
             if study is not None:
                 studies.append(study)
+                self.inputs.append(
+                    self.labels[key] if isinstance(key, str) else common_label([e.label for e in self.groups[key]])
+                )
         for candidate in self.directories:
             if not any(_is_below(e.folder, candidate.folder) for group in self.groups.values() for e in group):
                 error = NotAnImage(
