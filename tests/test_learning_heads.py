@@ -253,7 +253,8 @@ def test_patients_are_admitted_only_where_enough_of_them_taught() -> None:
             world.cases[id] = case(id, use="care", source=None, kind="dicom", patient=f"p{id}")
             reviews.append(person(id, "present" if world.truth[int(id[1:])] else "absent"))
         learned = world.learn(reviews=reviews)
-        assert dict(learned.candidate.card)["admits"] == admits
+        card = dict(learned.candidate.card)
+        assert (card["admits"], card["use"]) == (admits, "teach" if admits else "care")
         assert learned.candidate.sources == (f"imported:{SET}", "person")
 
 

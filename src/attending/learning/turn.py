@@ -162,7 +162,6 @@ def _card(
     y = np.array([e.label for e in training.train])
     ranked = metrics.auroc(y, head.out_of_fold)
     at = head.threshold
-    licence = "teach" if any(facts.use == "teach" for _, facts, _ in images) else "care"
     return tuple(
         {
             "title": f"{code.meaning}: logistic head on {training.encoder}",
@@ -174,7 +173,7 @@ def _card(
             "admits": _words(admits),
             "training": training.sha256,
             "examples": f"{len(y)} ({int(y.sum())} present, {int((1 - y).sum())} absent)",
-            "use": licence,
+            "use": "teach" if admits else "care",
             "modalities": _words({image.modality for _, _, image in images}),
             "views": _words({image.view for _, _, image in images}),
             "body_parts": _words({image.body_part for _, _, image in images}),
