@@ -80,6 +80,7 @@ def test_the_documentation_names_every_model_and_data_set() -> None:
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
     assert list(rows) == [e.id for e in ENTRIES]
+    assert [e.id for e in ENTRIES if e.kind == "data" and f"| {e.use} |" not in rows[e.id]] == []
     assert [
         e.id for e in ENTRIES if (e.licence or "not stated") not in rows[e.id] or e.card.limits not in rows[e.id]
     ] == []

