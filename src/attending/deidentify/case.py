@@ -162,7 +162,9 @@ def _age(headers: list[Any], taken: date | None) -> int | None:
         match = re.fullmatch(r"(\d{1,3})\s*([DWMY]?)", text.upper())
         if match:
             years = int(int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12}.get(match[2], 1))
-            if years <= IMPOSSIBLE:
+            # Scanners write 000Y for an age that nobody entered; a newborn's is in days.
+            unsaid = years == 0 and match[2] in ("", "Y")
+            if years <= IMPOSSIBLE and not unsaid:
                 return min(years, OLDEST)
     for text in _all(headers, "PatientBirthDate"):
         born = h.day(text)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
@@ -77,6 +78,8 @@ LONG = frozenset({"ST", "LT", "UT"})
 # CS holds at most 16 characters; what is longer was put there by somebody.
 CODE_STRING = 16
 
+Test = Callable[[str, list[str]], bool]
+
 
 @dataclass
 class Identity:
@@ -91,6 +94,7 @@ class Identity:
     said: set[str] = field(default_factory=set)
     raw_dates: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)
 
     def __repr__(self) -> str:
         return "Identity(<identified>)"
@@ -128,6 +132,7 @@ class Identity:
     def _name(self, text: str, kind: str) -> None:
         if placeholder(text.replace("^", " ").replace("=", " ")):
             return
+        self.whole.add(text)
         # An alphabetic, an ideographic and a phonetic group name the same person.
         for group in text.split("="):
             spelt = " ".join(part for part in re.split(r"[\^\s]+", group) if part)
@@ -163,6 +168,7 @@ class Identity:
     def strings(self) -> frozenset[str]:
         """Every identifying string as received, and the longer parts of names."""
         found = {
+            *self.whole,
             *self.names,
             *self.ids,
             *self.places,
@@ -178,30 +184,56 @@ class Identity:
 
     def leaks(self, text: str) -> bool:
         """Whether a text of our own holds any identifying string; used on what enters a Case."""
-        return any(True for _ in self.kinds(text)) or any(len(s) >= 8 and s in text for s in self.strings())
+        return any(True for _ in self.kinds(text)) or any(len(s) >= 8 and s in text for s in self._strings)
+
+    @cached_property
+    def _strings(self) -> frozenset[str]:
+        return self.strings()
+
+    @cached_property
+    def _index(self) -> dict[str, list[tuple[str, str, Test]]]:
+        """Token -> (text, kind, test) of what may be found where that token is, so that few tests run on one text."""
+        index: dict[str, list[tuple[str, str, Test]]] = {}
+
+        def put(text: str, kind: str, test: Test, keys: Iterable[str]) -> None:
+            for key in set(keys):
+                index.setdefault(key, []).append((text, kind, test))
+
+        for name, kind in self.names.items():
+            given = tokens(name)
+            put(name, kind, _named, [*given, *_glued(given)])
+        for place, kind in self.places.items():
+            put(place, kind, _place_in, tokens(place))
+        for other in self.other:
+            if _telling(other):
+                put(other, "header text", _phrase, tokens(other)[:1])
+        for name in self.files:
+            put(name, "file name", _phrase, tokens(name)[:1])
+        return index
+
+    @cached_property
+    def _squeezed(self) -> dict[str, tuple[str, str]]:
+        """Letters and digits of an ID -> (ID, kind)."""
+        places = {place: kind for place, kind in self.places.items() if any(c.isdigit() for c in place)}
+        coded = {**places, **self.ids, **dict.fromkeys(self.uids, "UID")}
+        return {"".join(c for c in fold(id) if c.isalnum()): (id, kind) for id, kind in coded.items()}
 
     def kinds(self, text: str) -> Iterator[str]:
         """The kinds of identifiers in a text; one kind may come several times."""
         folded = f" {fold(text)} "
         parts = tokens(text)
-        for name, kind in self.names.items():
-            if _named(name, folded, parts):
-                yield kind
-        for id, kind in self.ids.items():
-            if _id_in(id, folded):
-                yield kind
-        for place, kind in self.places.items():
-            if _place_in(place, parts, folded):
+        for part in set(parts):
+            yield from (kind for what, kind, test in self._index.get(part, ()) if test(what, parts))
+        # Scripts without spaces between words: a part of the name as it stands.
+        if not text.isascii():
+            yield from (kind for name, kind in self.names.items() if _foreign(name, folded))
+        letters = "".join(c for c in folded if c.isalnum())
+        for squeezed, (id, kind) in self._squeezed.items():
+            if squeezed in letters and _id_in(id, folded):
                 yield kind
         if self.days:
             found = dates_in(text)
             yield from (kind for day, kind in self.days.items() if day in found)
-        if any(_id_in(uid, folded) for uid in self.uids):
-            yield "UID"
-        if any(_telling(other) and _phrase(other, parts) for other in self.other):
-            yield "header text"
-        if any(_phrase(name, parts) for name in self.files):
-            yield "file name"
 
 
 def find_identifiers(text: str, study: Study) -> tuple[str, ...]:
@@ -221,25 +253,23 @@ def identifiers(study: Study) -> frozenset[str]:
     return Identity.of(study).strings()
 
 
-def _named(name: str, folded: str, parts: list[str]) -> bool:
+def _glued(given: list[str]) -> list[str]:
+    """Two parts of a name written as one word."""
+    return [a + b for a in given for b in given if a != b and min(len(a), len(b)) >= 2 and len(a + b) >= 8]
+
+
+def _named(name: str, parts: list[str]) -> bool:
     given = [part for part in tokens(name) if len(part) >= 2]
-    # Scripts without spaces between words: the name as it stands.
-    foreign = [part for part in given if not part.isascii()]
-    if any(len(part) >= 2 and part in folded for part in foreign):
-        return True
     present = [part for part in given if part in parts]
     if any(len(part) >= 3 and part not in ordinary() for part in present):
         return True
-    if len(given) >= 2 and len(set(present)) >= 2 and _near(set(present), parts):
+    if len(set(present)) >= 2 and _near(set(present), parts):
         return True
-    squeezed = re.sub(r"[^\w]|_", "", folded)
-    glued = [a + b for a in given for b in given if a != b and len(a + b) >= 8]
-    return any(pair in squeezed for pair in glued if not _spread(pair, parts)) and any(pair in parts for pair in glued)
+    return any(pair in parts for pair in _glued(given))
 
 
-def _spread(pair: str, parts: list[str]) -> bool:
-    """Whether two neighbours only look like a glued name because the spaces were taken out."""
-    return any(a + b == pair for a, b in pairwise(parts))
+def _foreign(name: str, folded: str) -> bool:
+    return any(len(part) >= 2 and not part.isascii() and part in folded for part in tokens(name))
 
 
 def _near(names: set[str], parts: list[str], within: int = 3) -> bool:
@@ -255,13 +285,10 @@ def _id_in(id: str, folded: str) -> bool:
     return re.search(rf"(?<![^\W_]){spelling}(?![^\W_])", folded) is not None
 
 
-def _place_in(place: str, parts: list[str], folded: str) -> bool:
+def _place_in(place: str, parts: list[str]) -> bool:
     if _phrase(place, parts):
         return True
-    if any(c.isdigit() for c in place) and _id_in(place, folded):
-        return True
-    given = tokens(place)
-    telling = {part for part in given if len(part) >= 5 and part not in ordinary() and not part.isdigit()}
+    telling = {part for part in tokens(place) if len(part) >= 5 and part not in ordinary() and not part.isdigit()}
     return any(part in telling for part in parts)
 
 
