@@ -78,9 +78,8 @@ def page(
     pictures = _pictures(reading, images, arrays, greyed)
     names = {"page": "page.html", "report": "report.json"}
     out = {"report.json": json.dumps(public(reading, names, review), indent=1, ensure_ascii=False).encode()}
-    first = next((i for i in reading.case.images if i.id in images), None)
-    if first is not None:
-        out["thumbnail.png"] = thumbnail(images[first.id], _on(reading, first.id), arrays, greyed)
+    if pictures:
+        out["thumbnail.png"] = thumbnail(pictures[0])
     context = view(reading, pictures, review) | {"identity": identity, "greyed": greyed}
     out["page.html"] = render("page", context, data=_data(reading, pictures))
     return out

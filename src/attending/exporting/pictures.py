@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import auto_window, axis_codes, heat_layer, label_layer, overlay, to_png, window
+from ..imaging import auto_window, heat_layer, label_layer, overlay, to_png, window
 from ..records import Finding, Image
-
-LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
-"""Per LPS axis: the letter at its negative and at its positive end."""
-
-VOLUME_PLANES = 16
-"""Stacks with fewer planes keep their own plane: a reformat of so few would be mostly interpolation."""
+from .views import Crop, View, views_of
 
 STRIP = {"axial": 15, "coronal": 7, "sagittal": 7, "own": 15}
 """Evenly spaced slices per plane: enough to scroll through, few enough to keep a page light."""
 
 SMALL_RANGE = 4.0
 """Float images that stay below this are maps in 0..1 or the like: shown over their own range."""
+
+EXTRA = 10
+"""More slices per plane for small regions that none of the evenly spaced ones shows."""
 
 FILLED = 0.004
 """Share of a plane that must be brighter than air before the plane belongs to the body: noise is thinner than that."""
@@ -89,40 +87,6 @@ class Picture:
         return sum(len(s.png) + sum(map(len, s.layers.values())) for p in self.planes for s in p.slices)
 
 
-Crop = Sequence[tuple[int, int]]
-"""Per array axis (z, y, x): first and last + 1 index that is shown."""
-
-
-@dataclass(frozen=True)
-class _View:
-    """How one plane is cut from the (z, y, x) array. axis: the array axis cut along, flip: whether its index runs
-    backwards; rows, cols: array axes; flip_rows, flip_cols; pixel: mm of (rows, cols), 1 where unknown."""
-
-    name: str
-    axis: int
-    rows: int
-    cols: int
-    flips: tuple[bool, bool, bool]
-    pixel: tuple[float, float]
-    letters: tuple[str, str, str, str] | None
-
-    def cut(self, array: NDArray[Any], index: int, crop: Crop) -> NDArray[Any]:
-        """One display slice as (rows, cols[, 3]), of the rows and columns that ``crop`` keeps."""
-        n = array.shape[self.axis]
-        at = n - 1 - index if self.flips[0] else index
-        plane = array[tuple(at if a == self.axis else slice(*crop[a]) for a in range(3))]
-        if self.rows > self.cols:
-            plane = np.swapaxes(plane, 0, 1)
-        if self.flips[1]:
-            plane = plane[::-1]
-        return plane[:, ::-1] if self.flips[2] else plane
-
-    def place(self, array_axis: int, index: float, shape: Sequence[int]) -> float:
-        """A (fractional) array index along one axis -> the display index along it."""
-        flip = self.flips[(self.axis, self.rows, self.cols).index(array_axis)]
-        return shape[array_axis] - 1 - index if flip else index
-
-
 def picture(
     image: Image,
     findings: Sequence[Finding],
@@ -136,7 +100,7 @@ def picture(
     greyed   every picture becomes an even grey; the overlays stay. For pictures that may not be copied.
     """
     own = [f for f in findings if f.region is not None and f.region.image == image.id]
-    views = _views(image)
+    views = views_of(image)
     tone = _tone(image)
     extents = _profiles(image, own, arrays)
     crop = _crop(image, extents) if len(views) == 3 else [(0, n) for n in image.facts.shape[:3]]
@@ -153,9 +117,8 @@ def picture(
     return drawn
 
 
-def thumbnail(image: Image, findings: Sequence[Finding], arrays: Mapping[str, NDArray[Any]], greyed: bool) -> bytes:
+def thumbnail(drawn: Picture) -> bytes:
     """A PNG of at most 320 pixels with every region painted in, for an index."""
-    drawn = picture(image, findings, arrays, budget=400_000, greyed=greyed)
     plane = drawn.planes[0]
     spots = [s.at[plane.name] for s in drawn.spots.values() if plane.name in s.at]
     at = spots[0] if spots else len(plane.slices) // 2
@@ -170,41 +133,6 @@ def thumbnail(image: Image, findings: Sequence[Finding], arrays: Mapping[str, ND
     small = Pil.fromarray(base)
     small.thumbnail((320, 320))
     return to_png(np.asarray(small))
-
-
-def _views(image: Image) -> tuple[_View, ...]:
-    facts, affine = image.facts, image.affine
-    shape = facts.shape
-    if affine is None or facts.axis != "space" or shape[0] < VOLUME_PLANES or min(shape[1:3]) < VOLUME_PLANES:
-        spacing = facts.spacing or (1.0, 1.0, 1.0)
-        letters = None if affine is None or facts.axis != "space" else _own_letters(affine)
-        return (_View("own", 0, 1, 2, (False, False, False), (spacing[1], spacing[0]), letters),)
-    axis_of, backwards = _patient_axes(affine)
-    mm = {lps: float(np.linalg.norm(affine[:3, 2 - axis_of[lps]])) for lps in range(3)}
-    views = []
-    for name, along, rows, cols in (("axial", 2, 1, 0), ("coronal", 1, 2, 0), ("sagittal", 0, 2, 1)):
-        top_down = rows == 2  # superior is at the top: rows run against S
-        flips = (backwards[along], backwards[rows] != top_down, backwards[cols])
-        top, bottom = LETTERS[rows][::-1] if top_down else LETTERS[rows]
-        letters = (top, LETTERS[cols][1], bottom, LETTERS[cols][0])
-        views.append(_View(name, axis_of[along], axis_of[rows], axis_of[cols], flips, (mm[rows], mm[cols]), letters))
-    return tuple(views)
-
-
-def _patient_axes(affine: NDArray[np.float64]) -> tuple[dict[int, int], dict[int, bool]]:
-    """LPS axis -> (array axis that runs most along it, whether it runs against it)."""
-    codes = axis_codes(affine)
-    axis_of, backwards = {}, {}
-    for lps, letters in enumerate(LETTERS):
-        voxel_axis = next(i for i, code in enumerate(codes) if code in letters)
-        axis_of[lps], backwards[lps] = 2 - voxel_axis, codes[voxel_axis] == letters[0]
-    return axis_of, backwards
-
-
-def _own_letters(affine: NDArray[np.float64]) -> tuple[str, str, str, str]:
-    right, bottom, _ = axis_codes(affine)
-    opposite = {a: b for low, high in LETTERS for a, b in ((low, high), (high, low))}
-    return opposite[bottom], right, bottom, opposite[right]
 
 
 def _tone(image: Image) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
@@ -284,17 +212,25 @@ def _crop(image: Image, extents: Mapping[str, list[NDArray[np.float64]]]) -> lis
     return out
 
 
-def _choose(view: _View, image: Image, extents: Mapping[str, list[NDArray[np.float64]]], crop: Crop) -> list[int]:
-    """Display indices to draw: evenly through the regions (or the whole), each region's best slice among them."""
+def _choose(view: View, image: Image, extents: Mapping[str, list[NDArray[np.float64]]], crop: Crop) -> list[int]:
+    """Display indices to draw: evenly through the regions (or the whole), and what more it takes to show each region
+    at least at half its largest section."""
     shape = image.facts.shape
     profiles = [p[view.axis] for p in extents.values()]
-    best = {round(view.place(view.axis, int(np.argmax(p)), shape)) for p in profiles}
     inside = np.flatnonzero(np.sum(profiles, axis=0)) if profiles else range(*crop[view.axis])
     low, high = sorted(round(view.place(view.axis, int(i), shape)) for i in (inside[0], inside[-1]))
     count = min(STRIP[view.name], high - low + 1)
-    even = {round(v) for v in np.linspace(low, high, count)} if count > 1 else {(low + high) // 2}
-    few = best if len(best) <= STRIP[view.name] else set()
-    return sorted(even | few)
+    chosen = {round(v) for v in np.linspace(low, high, count)} if count > 1 else {(low + high) // 2}
+    if not profiles:
+        return sorted(chosen)
+    order = [round(view.place(view.axis, i, shape)) for i in range(shape[view.axis])]
+    shows = np.array([p >= 0.5 * p.max() for p in profiles])[:, np.argsort(order)]
+    open_ = ~shows[:, sorted(chosen)].any(axis=1)
+    while open_.any() and len(chosen) < STRIP[view.name] + EXTRA:
+        best = int(np.argmax(shows[open_].sum(axis=0)))
+        chosen.add(best)
+        open_ &= ~shows[:, best]
+    return sorted(chosen)
 
 
 def _compact(own: Sequence[Finding]) -> dict[str, dict[int, int]]:
@@ -310,7 +246,7 @@ def _compact(own: Sequence[Finding]) -> dict[str, dict[int, int]]:
 
 
 def _plane(
-    view: _View,
+    view: View,
     image: Image,
     indices: Sequence[int],
     crop: Crop,
@@ -366,7 +302,7 @@ def _size(rows: int, cols: int, pixel: tuple[float, float], side: int) -> tuple[
 
 
 def _spots(
-    views: Sequence[_View],
+    views: Sequence[View],
     image: Image,
     own: Sequence[Finding],
     extents: Mapping[str, list[NDArray[np.float64]]],
@@ -383,7 +319,11 @@ def _spots(
         at, boxes = {}, {}
         for view in views:
             along = profiles[view.axis]
-            shown = [along[round(view.place(view.axis, i, shape))] for i in chosen[view.name]]
+            places = [round(view.place(view.axis, i, shape)) for i in chosen[view.name]]
+            shown = along[places]
+            if not shown.any():
+                at[view.name] = int(np.argmin(np.abs(np.array(places) - int(np.argmax(along)))))
+                continue
             at[view.name] = int(np.argmax(shown))
             ends = []
             for axis in (view.cols, view.rows):
