@@ -126,64 +126,113 @@ def _with_activation(layer: Layer, activation: str) -> Layer:
     return Layer(layer.name, layer.kernel, layer.bias, layer.dilation, layer.norm, activation)
 
 
-def build(layers: tuple[Layer, ...], *, pad_z: bool = True, scores: bool = True, labels: bool = False) -> bytes:
-    """An ONNX model, serialised: "volume" (1, c, z, y, x) float32 -> "scores" (1, k, z, y, x) float32, or "labels"
-    (1, z, y, x) uint8 where ``labels``.
+def build(layers: tuple[Layer, ...], *, labels: bool = False) -> bytes:
+    """An ONNX model, serialised: "volume" (n, c, z, y, x) float32 -> "scores" (n, k, z, y, x) float32, or, where
+    ``labels``, the class of the greatest score, "labels" (n, z, y, x) uint8."""
+    from onnx import TensorProto, helper
 
-    pad_z False leaves out the zero padding along z: the caller gives each slab with the planes around it, and gets
-    only the planes whose whole neighbourhood was given.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes, tensors, value = [], [], "volume"
+    nodes: list[Any] = []
+    tensors: list[Any] = []
+    value = "volume"
     for number, layer in enumerate(layers):
-        tensors += [
-            numpy_helper.from_array(layer.kernel, f"kernel{number}"),
-            numpy_helper.from_array(layer.bias, f"bias{number}"),
-        ]
-        reach, out = layer.reach, f"conv{number}"
-        pads = [reach if pad_z else 0, reach, reach] * 2
-        size = [int(n) for n in layer.kernel.shape[2:]]
-        nodes.append(
-            helper.make_node(
-                "Conv",
-                [value, f"kernel{number}", f"bias{number}"],
-                [out],
-                kernel_shape=size,
-                dilations=[layer.dilation] * 3,
-                pads=pads,
-            )
+        reach = layer.reach
+        value = _add_conv(
+            nodes, tensors, layer.kernel, layer.bias, value, str(number), [layer.dilation] * 3, [reach] * 3
         )
-        if layer.norm:
-            channels = layer.kernel.shape[0]
-            tensors += [
-                numpy_helper.from_array(np.ones(channels, np.float32), f"scale{number}"),
-                numpy_helper.from_array(np.zeros(channels, np.float32), f"shift{number}"),
-            ]
-            nodes.append(
-                helper.make_node(
-                    "InstanceNormalization",
-                    [out, f"scale{number}", f"shift{number}"],
-                    [f"norm{number}"],
-                    epsilon=NORM_EPSILON,
-                )
-            )
-            out = f"norm{number}"
-        if layer.activation:
-            nodes.append(helper.make_node(ACTIVATIONS[layer.activation], [out], [f"act{number}"]))
-            out = f"act{number}"
-        value = out
-    outputs = []
-    if scores and not labels:
-        nodes[-1].output[0] = "scores"
-        outputs.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", "classes", "oz", "oy", "ox"]))
+        value = _add_rest(nodes, tensors, layer, value, str(number))
     if labels:
         nodes.append(helper.make_node("ArgMax", [value], ["indices"], axis=1, keepdims=0))
         nodes.append(helper.make_node("Cast", ["indices"], ["labels"], to=TensorProto.UINT8))
-        outputs.append(helper.make_tensor_value_info("labels", TensorProto.UINT8, ["n", "oz", "oy", "ox"]))
-    channels_in = int(layers[0].kernel.shape[1])
-    volume = helper.make_tensor_value_info("volume", TensorProto.FLOAT, ["n", channels_in, "z", "y", "x"])
-    graph = helper.make_graph(nodes, "meshnet", [volume], outputs, tensors)
+        return _model(nodes, tensors, layers[0], "labels", TensorProto.UINT8, ["n", "z", "y", "x"])
+    nodes[-1].output[0] = "scores"
+    return _model(nodes, tensors, layers[0], "scores", TensorProto.FLOAT, ["n", "classes", "z", "y", "x"])
+
+
+def build_taps(layer: Layer) -> bytes:
+    """A layer's convolution cut along z: "volume" (n, c, z, y, x) -> "taps" (n, taps * out, z, y, x), tap-major.
+
+    Tap t of plane p belongs to the output plane p + (1 - t) * dilation (three taps). The bias is in the middle tap.
+    """
+    from onnx import TensorProto
+
+    out, channels, taps, rows, columns = layer.kernel.shape
+    kernel = np.ascontiguousarray(layer.kernel.transpose(2, 0, 1, 3, 4)).reshape(taps * out, channels, 1, rows, columns)
+    bias = np.zeros((taps, out), np.float32)
+    bias[taps // 2] = layer.bias
+    nodes: list[Any] = []
+    tensors: list[Any] = []
+    reach = [0, layer.reach, layer.reach]
+    dilations = [1, layer.dilation, layer.dilation]
+    _add_conv(nodes, tensors, kernel, bias.ravel(), "volume", "", dilations, reach)
+    nodes[-1].output[0] = "taps"
+    return _model(nodes, tensors, layer, "taps", TensorProto.FLOAT, ["n", taps * out, "z", "y", "x"])
+
+
+def build_norm(layer: Layer) -> bytes:
+    """What follows a layer's convolution, for one channel: "volume" (1, 1, z, y, x) -> "scores" of the same shape."""
+    from onnx import TensorProto
+
+    one = Layer(layer.name, layer.kernel[:1, :1], layer.bias[:1], layer.dilation, layer.norm, layer.activation)
+    nodes: list[Any] = []
+    tensors: list[Any] = []
+    _add_rest(nodes, tensors, one, "volume", "")
+    nodes[-1].output[0] = "scores"
+    return _model(nodes, tensors, one, "scores", TensorProto.FLOAT, ["n", 1, "z", "y", "x"])
+
+
+def _add_conv(
+    nodes: list[Any],
+    tensors: list[Any],
+    kernel: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    value: str,
+    suffix: str,
+    dilations: list[int],
+    pads: list[int],
+) -> str:
+    from onnx import helper, numpy_helper
+
+    tensors += [numpy_helper.from_array(kernel, f"kernel{suffix}"), numpy_helper.from_array(bias, f"bias{suffix}")]
+    nodes.append(
+        helper.make_node(
+            "Conv",
+            [value, f"kernel{suffix}", f"bias{suffix}"],
+            [f"conv{suffix}"],
+            kernel_shape=[int(n) for n in kernel.shape[2:]],
+            dilations=dilations,
+            pads=pads * 2,
+        )
+    )
+    return f"conv{suffix}"
+
+
+def _add_rest(nodes: list[Any], tensors: list[Any], layer: Layer, value: str, suffix: str) -> str:
+    """Normalisation and activation, where the layer has them."""
+    from onnx import helper, numpy_helper
+
+    if layer.norm:
+        channels = layer.kernel.shape[0]
+        names = [f"scale{suffix}", f"shift{suffix}"]
+        tensors += [
+            numpy_helper.from_array(np.full(channels, fill, np.float32), name)
+            for fill, name in zip((1, 0), names, strict=True)
+        ]
+        made = f"norm{suffix}"
+        nodes.append(helper.make_node("InstanceNormalization", [value, *names], [made], epsilon=NORM_EPSILON))
+        value = made
+    if layer.activation:
+        nodes.append(helper.make_node(ACTIVATIONS[layer.activation], [value], [f"act{suffix}"]))
+        value = f"act{suffix}"
+    return value
+
+
+def _model(nodes: list[Any], tensors: list[Any], first: Layer, name: str, kind: int, shape: list[Any]) -> bytes:
+    from onnx import TensorProto, helper
+
+    volume = helper.make_tensor_value_info(
+        "volume", TensorProto.FLOAT, ["n", int(first.kernel.shape[1]), "z", "y", "x"]
+    )
+    graph = helper.make_graph(nodes, "meshnet", [volume], [helper.make_tensor_value_info(name, kind, shape)], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="attending")
     model.ir_version = IR_VERSION
     serialised: bytes = model.SerializeToString()
