@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_tasks_gate import drawn_section, head_volume, image
+from test_tasks_gate import drawn_section, head_volume, image, soft_film
 
 from attending.errors import GeometryRefused
 from attending.models import Card, Segmentation
@@ -248,9 +248,7 @@ def test_a_head_reads_its_own_set_only() -> None:
 
 
 def test_a_chest_film_is_honestly_unread() -> None:
-    y, x = np.mgrid[0:300, 0:300] / 299.0
-    lungs = np.minimum(((x - 0.27) / 0.16) ** 2, ((x - 0.73) / 0.16) ** 2) + ((y - 0.43) / 0.32) ** 2
-    film = image((200 / (1 + np.exp(-4 * (lungs - 1))) + 30 * y).astype(np.uint8), "DX", view="PA")
+    film = image(soft_film(), "DX", view="PA")
     found = find(case(film), Readers(), SITE)
     whole(found)
     assert "two lungs beside a middle shadow, CHEST" in found.evidence[0].text

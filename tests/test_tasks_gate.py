@@ -45,6 +45,12 @@ def dicom(path: str | Path, modality: str | None = None, **facts) -> Image:
     return image(voxels.astype(np.int16), said, unit="[hnsf'U]" if said == "CT" else "1", **facts)
 
 
+def rgb(path: str, modality: str) -> Image:
+    import pydicom
+
+    return image(pydicom.dcmread(path).pixel_array, modality)
+
+
 def nifti(path: Path, modality: str, **facts) -> Image:
     import nibabel
 
@@ -119,6 +125,13 @@ def drawn_section() -> np.ndarray:
     return np.clip(plane + np.random.default_rng(0).normal(0, 4, plane.shape) * (plane > 0), 0, 255).astype(np.uint8)
 
 
+def soft_film() -> np.ndarray:
+    """A frontal chest film, drawn: two dark lungs, a bright middle and base, running off the plate."""
+    y, x = np.mgrid[0:300, 0:300] / 299.0
+    lungs = np.minimum(((x - 0.27) / 0.16) ** 2, ((x - 0.73) / 0.16) ** 2) + ((y - 0.43) / 0.32) ** 2
+    return (200 / (1 + np.exp(-4 * (lungs - 1))) + 30 * y).astype(np.uint8)
+
+
 REFUSED: dict[str, tuple[Callable[[], Image], str]] = {
     "colour photo as CR": (lambda: image(natural("astronaut"), "CR"), "colour image declared CR"),
     "colour photo as MR": (lambda: image(natural("cat"), "MR", body_part="HEAD"), "looks like a photograph"),
@@ -141,6 +154,7 @@ REFUSED: dict[str, tuple[Callable[[], Image], str]] = {
     "CT file as CR": (lambda: dicom(test_file("CT_small.dcm"), "CR"), "Hounsfield units"),
     "volume as DX": (lambda: image(np.asarray(head_volume().voxels), "DX", AXIAL), "parallel planes in space"),
     "head volume as CR plane": (lambda: image(head_volume().voxels[50], "CR"), "CT or MR section"),
+    "film as CT": (lambda: image(soft_film(), "CT", unit="[hnsf'U]"), "radiograph, not a CT"),
     "screen capture": (lambda: image(natural("cell"), "SC"), "not stated"),
     **{
         f"grey {name} as {modality}": (
@@ -169,6 +183,10 @@ PASSES: dict[str, Callable[[], Image]] = {
     "CT_small": lambda: dicom(test_file("CT_small.dcm")),
     "MR abdomen": lambda: dicom(test_file("examples_overlay.dcm")),
     "T1 phantom": head_volume,
+    "crop within a Doppler box": lambda: rgb(test_file("ExplVR_BigEnd.dcm"), "US"),
+    "ultrasound in colour": lambda: rgb(test_file("examples_rgb_color.dcm"), "US"),
+    "drawn film": lambda: image(soft_film(), "DX"),
+    "icon": lambda: image(np.random.default_rng(0).integers(0, 999, (16, 16)), "CT", unit="[hnsf'U]"),
     "ultrasound of a cine": lambda: image(np.asarray(natural("cell"))[None].repeat(3, 0), "US", axis="frame"),
 }
 

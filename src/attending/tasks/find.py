@@ -85,10 +85,11 @@ def _tumours(case: Case, passed: list[Seen], readers: Readers, site: Site, book:
     slices = [i for i in passed if i.sight.image.facts.modality == "MR" and _planes(i) == 1]
     shown = [i for i in slices if _is_head(i)]
     if not shown:
-        if slices and any(i.sight.image.facts.body_part is None for i in slices):
-            book.leave(
-                tumour.WHAT, "the body part is not stated, and the outline is not clearly a head's", slices[0].gate
-            )
+        # Only who gave a picture can still say what it shows; a scanner's header will not change.
+        untold = [i for i in slices if i.sight.image.facts.body_part is None]
+        if untold and case.facts.kind != "dicom":
+            why = "the body part is not declared, and the outline is not clearly a head's"
+            book.leave(tumour.WHAT, why, untold[0].gate)
         return set()
     detectors = [d for d in readers.detectors if tumour.is_tumour_detector(d)]
     if not detectors:

@@ -26,8 +26,12 @@ UNTOLD = ("SC", "OT", "DOC", "SR", "KO", "PR", "REG", "SEG", "RTSTRUCT", "RTPLAN
 ANY_COLOUR = 0.002
 # Doppler boxes and colour bars cover less of an ultrasound than this; a photograph covers more.
 MOSTLY_COLOUR = 0.6
+# A crop this small can lie within the Doppler box.
+DOPPLER_SIDE = 96
 # Neighbouring pixels of the noisiest real image measured correlate by 0.77; of white noise by 0.0.
 NOISE = 0.35
+# In icons of 16 pixels neighbours are different organs.
+NOISE_SIDE = 24
 # Most detail that a radiograph of at least so many pixels a side may have. Measured: films of 200 pixels and more reach
 # 0.31, of 96 pixels 0.44, of 64 pixels 0.62; photographs and pages start at 0.41, 0.60 and 0.65. Thumbnails below 48
 # pixels (films reach 0.87) cannot be told from photographs and are let through.
@@ -122,7 +126,7 @@ def blank(image: Image, seen: Look) -> str | None:
 
 def noise(image: Image, seen: Look) -> str | None:
     """Neighbours do not resemble each other. Counts of nuclear medicine are sparse by nature and are let through."""
-    if image.facts.modality in ("NM", "PT") or seen.neighbours >= NOISE:
+    if image.facts.modality in ("NM", "PT") or seen.neighbours >= NOISE or seen.side < NOISE_SIDE:
         return None
     return "the pixels are noise: neighbouring pixels do not resemble each other"
 
@@ -257,7 +261,8 @@ def _without_colour(image: Image) -> tuple[Image, list[str], str | None]:
     if not facts.colour:
         return image, [], None
     share = coloured(image.voxels[image.voxels.shape[0] // 2])
-    if share > MOSTLY_COLOUR and facts.modality not in CAMERAS:
+    small = min(facts.shape[1:3]) < DOPPLER_SIDE and facts.modality not in GREY_ONLY
+    if share > MOSTLY_COLOUR and facts.modality not in CAMERAS and not small:
         return image, [], f"a colourful picture, {share:.0%} of it in colour, looks like a photograph"
     if facts.modality not in GREY_ONLY:
         return image, [], None
