@@ -150,7 +150,10 @@ def _without_pixels(header: Any) -> InputRefused:
 
 def _is_cut(header: Any) -> bool:
     """The last element's value is shorter than its length says."""
-    last = header.get_item(max(header.keys()))
+    try:
+        last = header.get_item(max(header.keys()))
+    except Exception:  # whatever pydicom raises on a malformed value
+        return True
     length, value = getattr(last, "length", None), last.value
     return isinstance(value, bytes) and isinstance(length, int) and length != UNDEFINED and len(value) < length
 

@@ -52,7 +52,9 @@ def stored_frames(instance: Instance, it: Layout) -> Iterator[NDArray[Any]]:
     source: Any = bytes(instance.pixels.data) if compressed else instance.pixels.data
     # pydicom's own streaming corrects the sign of JPEG 2000 and JPEG-LS in place on read-only memory, and fails
     signs = compressed and it.samples == 1 and instance.syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes)
-    decoded = decoder.iter_array(source, indices=range(it.frames) if signs else None, **options)
+    decoded = decoder.iter_array(
+        source, indices=range(it.frames) if signs else None, decoding_plugin=_decoder(decoder), **options
+    )
     for _ in range(it.frames):
         try:
             with native_quiet() if compressed else nullcontext():
@@ -76,6 +78,15 @@ def stored_frames(instance: Instance, it: Layout) -> Iterator[NDArray[Any]]:
         elif shifted and not compressed:
             frame = _unshift(frame, it)
         yield frame
+
+
+# A damaged codestream makes some decoders abort the whole process; these, in this order, were not seen to
+STEADY = ("pylibjpeg", "pyjpegls", "pillow")
+
+
+def _decoder(decoder: Any) -> str:
+    """The decoder to use for a syntax; "" leaves it to pydicom, where only one is there (JPEG lossless, RLE)."""
+    return next((name for name in STEADY if name in decoder.available_plugins), "")
 
 
 def _extended_offsets(instance: Instance) -> tuple[bytes, bytes] | None:
