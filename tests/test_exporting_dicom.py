@@ -16,7 +16,7 @@ from exporting_samples import Sample, signed, volume
 
 from attending import intake
 from attending.errors import ExportRefused
-from attending.exporting import export
+from attending.exporting import export, identity
 from attending.records import DRAFT_MARK, Code, Finding, Producer, Reading, Region, Review, Study
 from attending.testing import dicom
 
@@ -482,3 +482,12 @@ def test_file_names_page_and_json_carry_no_identifier(tmp_path: Path) -> None:
     for name in ("page.html", "report.json", "volume.nii.gz"):
         assert planted[:16].encode() not in files[name].read_bytes()
     assert planted in files["fhir.json"].read_text()
+
+
+def test_identity_is_read_from_the_source_and_masked(mr: Any) -> None:
+    study, _ = mr
+    who = identity(study)
+    assert dict(who) == {"name": "PHANTOM^TEST", "patient_id": "PHANTOM-0001", "birth_date": "1970-01-01"}
+    assert dict(identity(replace(study, stacks=()))) == dict(who)
+    assert "PHANTOM" not in repr(who)
+    assert dict(identity(Study("nifti", "0", (), ()))) == {"name": "", "patient_id": "", "birth_date": ""}

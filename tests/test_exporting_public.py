@@ -113,3 +113,14 @@ def test_every_key_is_documented_and_every_documented_key_exists() -> None:
     beyond = {k for k in documented if k.split(".")[0] in ("error", "input")}
     assert written - documented == set()
     assert documented - written - beyond == set()
+
+
+def test_the_documents_words_are_the_records_words() -> None:
+    from typing import get_args
+
+    from attending.records.finding import EvidenceKind
+    from attending.records.reading import EditKind, Section
+
+    text = DOC.read_text("utf-8")
+    for words in (EvidenceKind, EditKind, Section):
+        assert [w for w in get_args(words) if w not in text] == []

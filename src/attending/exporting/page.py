@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files as package_files
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..records import Evidence, Finding, Image, Reading, Review
+from .identity import Identity
 from .pictures import Picture, picture, thumbnail
 from .public import public
 
@@ -47,15 +47,6 @@ CONDITIONS = ("gate", "quality", "context")
 PLANES = {"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal", "own": "As acquired"}
 
 UNITS = {"1": "", "[hnsf'U]": "HU", "{score}": "", "cm3": "cm³", "mm2": "mm²", "mm3": "mm³", "ml": "ml"}
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Whom the reading is of; shown only by ``show --identified``. Never printed by accident."""
-
-    name: str = field(repr=False)
-    id: str = field(repr=False)
-    birth_date: str = field(repr=False)
 
 
 def page(

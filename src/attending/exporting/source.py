@@ -92,8 +92,8 @@ def source_of(study: Study) -> Source:
     """The instances of a decoded DICOM study. Its bytes stay as they are; UIDs that they lack are those given."""
     from pydicom import dcmread
 
-    first = next((s.header for s in study.stacks if s.header is not None), None)
-    study_uid = _text(first, "StudyInstanceUID")
+    first = header_of(study)
+    study_uid = text_of(first, "StudyInstanceUID")
     by_instance = {i: s.header for s in study.stacks for i, _ in s.image.facts.source if s.header is not None}
     instances = []
     for n, file in enumerate(study.files):
@@ -101,15 +101,17 @@ def source_of(study: Study) -> Source:
         stack = by_instance.get(n)
         meta = getattr(ds, "file_meta", None)
         own = (
-            _text(ds, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID") or _given("instance", file.sha256)
+            text_of(ds, "SOPInstanceUID")
+            or text_of(meta, "MediaStorageSOPInstanceUID")
+            or _given("instance", file.sha256)
         )
-        study_uid = study_uid or _text(ds, "StudyInstanceUID")
+        study_uid = study_uid or text_of(ds, "StudyInstanceUID")
         instances.append(
             Instance(
-                _text(ds, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID") or _text(stack, "SOPClassUID"),
+                text_of(ds, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID") or text_of(stack, "SOPClassUID"),
                 own,
-                _text(ds, "SeriesInstanceUID") or _text(stack, "SeriesInstanceUID"),
-                _text(ds, "Modality") or _text(stack, "Modality") or "OT",
+                text_of(ds, "SeriesInstanceUID") or text_of(stack, "SeriesInstanceUID"),
+                text_of(ds, "Modality") or text_of(stack, "Modality") or "OT",
                 int(ds.get("Rows") or 0),
                 int(ds.get("Columns") or 0),
                 int(ds.get("NumberOfFrames") or 1),
@@ -117,6 +119,16 @@ def source_of(study: Study) -> Source:
         )
     inherited, notes = _inherited(first)
     return Source(study_uid, tuple(instances), inherited, notes)
+
+
+def header_of(study: Study) -> Any:
+    """The header of the first stack, else of the first file; None where the study is not DICOM."""
+    from pydicom import dcmread
+
+    header = next((s.header for s in study.stacks if s.header is not None), None)
+    if header is None and study.kind == "dicom" and study.files:
+        return dcmread(io.BytesIO(study.files[0].data), stop_before_pixels=True, force=True)
+    return header
 
 
 def _given(*parts: str) -> str:
@@ -133,7 +145,7 @@ def _inherited(header: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     values: dict[str, Any] = dict.fromkeys(REQUIRED, "")
     dropped = []
     for keyword, vr in PATIENT.items():
-        value = _text(header, keyword)
+        value = text_of(header, keyword)
         if not value:
             continue
         try:
@@ -150,7 +162,8 @@ def _inherited(header: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     return values, said
 
 
-def _text(header: Any, keyword: str) -> str:
+def text_of(header: Any, keyword: str) -> str:
+    """One attribute as text, without padding; empty where it is absent or malformed."""
     if header is None:
         return ""
     try:
