@@ -152,7 +152,7 @@ def sign_reading(
             "text without names, numbers, dates of birth or institutions; the export adds them from the vault",
             "take them out of the edited report and sign again",
         )
-    files = exporting.page(final, store.images(final), store.arrays(final), review=review)
+    files = exporting.page(final, store.images(reading), store.arrays(reading), review=review)
     store.save_review(review, final, files)
     return review, final
 
