@@ -491,3 +491,15 @@ def test_identity_is_read_from_the_source_and_masked(mr: Any) -> None:
     assert dict(identity(replace(study, stacks=()))) == dict(who)
     assert "PHANTOM" not in repr(who)
     assert dict(identity(Study("nifti", "0", (), ()))) == {"name": "", "patient_id": "", "birth_date": ""}
+
+
+def test_a_retired_sop_class_is_named_as_it_is(tmp_path: Path) -> None:
+    from pydicom import dcmread
+
+    retired = "1.2.840.10008.5.1.4.1.1.6"
+    film = dicom.image(voxels(1)[0].astype(np.uint8), modality="US", header={"SOPClassUID": retired})
+    dicom.save(film, _made(tmp_path / "in") / "a.dcm")
+    study, sample = opened(tmp_path / "in")
+    files, _ = sent(study, sample, tmp_path / "out")
+    listed = dcmread(files["sr.dcm"]).CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert retired in {str(i.ReferencedSOPClassUID) for s in listed for i in s.ReferencedSOPSequence}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..records import Finding, Image, Measurement, Reading, Review, Study
-from .seg import MANUFACTURER, SEGMENTATION, Written, concept
+from .seg import CT_IMAGE, MANUFACTURER, SEGMENTATION, Written, concept
 from .source import Instance, Source
 
 PRESENCE = {
@@ -70,7 +70,10 @@ def report(
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
     signed = review if reading.status == "final" else None
-    evidence = [source.dataset(i) for i in source.instances if i.sop_instance] + [w.dataset for w in segmentations]
+    evidence = [source.dataset(i) for i in source.instances if i.sop_instance]
+    for ds in evidence:
+        ds.SOPClassUID = CT_IMAGE  # highdicom knows no retired classes; the true one is named below
+    evidence += [w.dataset for w in segmentations]
     document = Comprehensive3DSR(
         evidence=evidence,
         content=_content(reading, study, source, segmentations, arrays, signed)[0],
@@ -90,6 +93,10 @@ def report(
         verifying_organization=(organization or "Not stated")[:64] if signed else None,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+    classes = {i.sop_instance: i.sop_class for i in source.instances}
+    for study_item in document.get("CurrentRequestedProcedureEvidenceSequence", ()):
+        for item in (i for s in study_item.ReferencedSeriesSequence for i in s.ReferencedSOPSequence):
+            item.ReferencedSOPClassUID = classes.get(str(item.ReferencedSOPInstanceUID), item.ReferencedSOPClassUID)
     if signed is not None:
         when = datetime.fromisoformat(signed.when)
         document.VerifyingObserverSequence[0].VerificationDateTime = when.strftime("%Y%m%d%H%M%S%z")
