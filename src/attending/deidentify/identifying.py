@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..records import Study
 from . import header as h
@@ -101,8 +102,11 @@ class Identity:
 
     @classmethod
     def of(cls, study: Study) -> Identity:
-        """From every header of the study and the names of its files."""
-        made = cls()
+        """From every header of the study and the names of its files; kept as long as the study itself."""
+        known = _KNOWN.get(study)
+        if known is not None:
+            return known
+        made = _KNOWN[study] = cls()
         for header in h.headers(study):
             for element in h.elements(header):
                 made._take(element)
@@ -215,7 +219,7 @@ class Identity:
     def _squeezed(self) -> dict[str, tuple[str, str]]:
         """Letters and digits of an ID -> (ID, kind)."""
         places = {place: kind for place, kind in self.places.items() if any(c.isdigit() for c in place)}
-        coded = {**places, **self.ids, **dict.fromkeys(self.uids, "UID")}
+        coded = {**places, **self.ids}
         return {"".join(c for c in fold(id) if c.isalnum()): (id, kind) for id, kind in coded.items()}
 
     def kinds(self, text: str) -> Iterator[str]:
@@ -231,9 +235,15 @@ class Identity:
         for squeezed, (id, kind) in self._squeezed.items():
             if squeezed in letters and _id_in(id, folded):
                 yield kind
+        # With its dots only: the digits alone may be a measurement.
+        if any(uid in text and re.search(rf"(?<![\d.]){re.escape(uid)}(?!\.?\d)", text) for uid in self.uids):
+            yield "UID"
         if self.days:
             found = dates_in(text)
             yield from (kind for day, kind in self.days.items() if day in found)
+
+
+_KNOWN: WeakKeyDictionary[Study, Identity] = WeakKeyDictionary()
 
 
 def find_identifiers(text: str, study: Study) -> tuple[str, ...]:

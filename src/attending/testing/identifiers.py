@@ -29,6 +29,7 @@ KEPT = frozenset(
         "FileMetaInformationVersion",
         "TransferSyntaxUID",
         "MediaStorageSOPClassUID",
+        "MediaStorageSOPInstanceUID",
         "LengthToEnd",
         "TimezoneOffsetFromUTC",
         "SharedFunctionalGroupsSequence",
@@ -137,7 +138,7 @@ def plant(dataset: Any, seed: int = 1) -> Planted:
 
 def _overwrite(dataset: Any, sown: _Seed) -> None:
     for element in list(_within(dataset)):
-        if element.VR in TEXT and element.value not in (None, "", b""):
+        if element.VR in TEXT and (element.VR != "CS" or element.value):
             several = type(element.value).__name__ == "MultiValue"
             element.value = [sown.value(element.VR) for _ in element.value] if several else sown.value(element.VR)
         elif element.tag.is_private and element.VR == "UN":
