@@ -302,7 +302,7 @@ def _judged(image: Image, seen: Look, shape: Outline | None) -> tuple[Image, lis
             return image, said, "declared a head, but the outline is much wider than high, as no head's is"
         if flat and facts.affine is None and seen.corners_dark < 2:
             return image, said, "declared a head, but no outline of a head against air is seen"
-        said.append("Body part HEAD by the header or declaration.")
+        said.append(f"Body part {body} {'by the header' if facts.source else 'as declared'}.")
     elif body is None:
         if shape is not None and shape.is_head:
             body = "HEAD"
