@@ -43,7 +43,7 @@ def stacks(data: bytes, modality: str, declared: dict[str, str], max_voxels: int
     voxels, notes = _values(raw, header)
     voxels, bad = finite(voxels)
     affine, spacing, view, more = _geometry(header)
-    notes = (*notes, *bad, *more)
+    notes = (*notes, *bad, *more, *(("a CT in NIfTI: its values are taken as HU",) if modality == "CT" else ()))
     depth, rows, columns = (*([1] * (3 - min(3, len(shape)))), *reversed(shape[:3]))
     colour = (3,) if voxels.shape[-1:] == (3,) and dtype.fields is not None else ()
     volumes = voxels.reshape(-1, depth, rows, columns, *colour)
@@ -57,6 +57,7 @@ def stacks(data: bytes, modality: str, declared: dict[str, str], max_voxels: int
             spacing=spacing,
             modality=modality,
             view=known_view(None, view, declared),
+            unit="[hnsf'U]" if modality == "CT" else "1",
             notes=(*notes, *part),
         )
         made.append(Stack(Image(facts, np.ascontiguousarray(volume))))

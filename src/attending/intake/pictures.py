@@ -19,7 +19,7 @@ from .refusals import too_many
 GREY_MODALITIES = frozenset(["CR", "CT", "DX", "IO", "MG", "MR", "NM", "PT", "PX", "RF", "RG", "XA"])
 # Grey films saved as colour JPEG come back a step or two apart, because JPEG rounds luminance and colour on their own.
 GREY_STEPS = 3
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 
 
 def stack(data: bytes, modality: str, declared: dict[str, str], max_voxels: int) -> Stack:
