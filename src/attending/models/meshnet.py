@@ -118,7 +118,7 @@ def normalise(volume: NDArray[Any], recipe: dict[str, Any]) -> NDArray[np.float3
 
 
 def head_box(volume: NDArray[Any]) -> Box:
-    """The box (z, y, x) of what is brighter than HEAD_SHARE of the greatest value, plane by plane; all where nothing."""
+    """The box (z, y, x) of what is brighter than HEAD_SHARE of the greatest value; everything where nothing is."""
     mask = volume > HEAD_SHARE * float(volume.max())
     slices = []
     for axis in range(3):

@@ -95,15 +95,15 @@ def _weights(manifest: list[dict[str, Any]], files: Mapping[str, Path]) -> dict[
     arrays: dict[str, NDArray[np.float32]] = {}
     for group in manifest:
         blob = b"".join(files[path].read_bytes() for path in group["paths"])
-        offset = 0
+        offset, named = 0, 4 * sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in group["weights"])
+        if named != len(blob):
+            raise _strange(f"{len(blob)} bytes of weights where the manifest names {named}")
         for entry in group["weights"]:
             if entry["dtype"] != "float32" or "quantization" in entry:
                 raise _strange(f"weights of type {entry['dtype']!r}")
             size = int(np.prod(entry["shape"], dtype=np.int64))
             arrays[entry["name"]] = np.frombuffer(blob, "<f4", size, offset).reshape(entry["shape"]).astype(np.float32)
             offset += 4 * size
-        if offset != len(blob):
-            raise _strange(f"{len(blob)} bytes of weights where the manifest names {offset}")
     return arrays
 
 
