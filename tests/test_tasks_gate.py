@@ -59,15 +59,12 @@ def nifti(path: Path, modality: str, **facts) -> Image:
     return image(voxels, modality, np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine, **facts)
 
 
-def test_file(name: str) -> str:
+def bundled(name: str) -> str:
     from pydicom.data import get_testdata_file
 
     found = get_testdata_file(name, download=False)
     assert found, name
     return str(found)
-
-
-test_file.__test__ = False  # type: ignore[attr-defined]
 
 
 def natural(name: str) -> np.ndarray:
@@ -151,7 +148,7 @@ REFUSED: dict[str, tuple[Callable[[], Image], str]] = {
     "blank": (lambda: image(np.zeros((64, 64), np.uint8), "CR"), "is blank"),
     "blank but for a spot": (lambda: image(np.eye(1, 250_000, 7).reshape(500, 500) * 99, "MR"), "is blank"),
     "drawn section as CR": (lambda: image(drawn_section(), "CR", view="PA", body_part="CHEST"), "CT or MR section"),
-    "CT file as CR": (lambda: dicom(test_file("CT_small.dcm"), "CR"), "Hounsfield units"),
+    "CT file as CR": (lambda: dicom(bundled("CT_small.dcm"), "CR"), "Hounsfield units"),
     "volume as DX": (lambda: image(np.asarray(head_volume().voxels), "DX", AXIAL), "parallel planes in space"),
     "head volume as CR plane": (lambda: image(head_volume().voxels[50], "CR"), "CT or MR section"),
     "film as CT": (lambda: image(soft_film(), "CT", unit="[hnsf'U]"), "radiograph, not a CT"),
@@ -179,12 +176,12 @@ def test_kept_from_the_models(name: str) -> None:
 
 
 PASSES: dict[str, Callable[[], Image]] = {
-    "MR_small": lambda: dicom(test_file("MR_small.dcm")),
-    "CT_small": lambda: dicom(test_file("CT_small.dcm")),
-    "MR abdomen": lambda: dicom(test_file("examples_overlay.dcm")),
+    "MR_small": lambda: dicom(bundled("MR_small.dcm")),
+    "CT_small": lambda: dicom(bundled("CT_small.dcm")),
+    "MR abdomen": lambda: dicom(bundled("examples_overlay.dcm")),
     "T1 phantom": head_volume,
-    "crop within a Doppler box": lambda: rgb(test_file("ExplVR_BigEnd.dcm"), "US"),
-    "ultrasound in colour": lambda: rgb(test_file("examples_rgb_color.dcm"), "US"),
+    "crop within a Doppler box": lambda: rgb(bundled("ExplVR_BigEnd.dcm"), "US"),
+    "ultrasound in colour": lambda: rgb(bundled("examples_rgb_color.dcm"), "US"),
     "drawn film": lambda: image(soft_film(), "DX"),
     "icon": lambda: image(np.random.default_rng(0).integers(0, 999, (16, 16)), "CT", unit="[hnsf'U]"),
     "ultrasound of a cine": lambda: image(np.asarray(natural("cell"))[None].repeat(3, 0), "US", axis="frame"),
