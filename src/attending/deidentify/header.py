@@ -9,6 +9,8 @@ from datetime import date
 from io import BytesIO
 from typing import Any
 
+from pydicom.errors import BytesLengthException
+
 from ..records import Study
 
 BAD_VALUE = (
@@ -19,7 +21,9 @@ BAD_VALUE = (
     NotImplementedError,
     LookupError,
     OverflowError,
+    RecursionError,
     struct.error,
+    BytesLengthException,
 )
 
 
