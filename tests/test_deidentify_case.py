@@ -320,3 +320,19 @@ def test_instances_are_keyed() -> None:
     assert deidentify.instances(study, SECRET)[key] == study.files[0].sha256
     assert "1.2.3.4" not in key
     assert key not in deidentify.instances(study, b"o" * 32)
+
+
+def test_nothing_is_warned_or_logged_about_a_value(
+    recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = b"Beeblebrox19500307XXX"
+    broken = header()
+    for tag, vr in ((0x00200013, "IS"), (0x00100030, "DA"), (0x00100040, "CS"), (0x00101030, "DS")):
+        broken[Tag(tag)] = RawDataElement(Tag(tag), vr, len(raw), raw, 0, False, True)
+    image = Image(ImageFacts("i1", (1, 2, 2), None, None, "MR"), np.zeros((1, 2, 2), np.uint8))
+    study = Study("dicom", "0" * 64, (), (Stack(image, broken),))
+    deidentify.to_case(study, SECRET)
+    deidentify.find_identifiers("text", study)
+    assert deidentify.identifiers(study)
+    assert [str(w.message) for w in recwarn.list] == []
+    assert caplog.text == ""

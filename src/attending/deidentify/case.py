@@ -35,6 +35,7 @@ UNITS = frozenset(
 )
 
 
+@h.quiet()
 def to_case(study: Study, secret: bytes, *, use: str = "care", source: str | None = None) -> Case:
     """What models and learners may see of a study.
 
@@ -87,6 +88,7 @@ def to_case(study: Study, secret: bytes, *, use: str = "care", source: str | Non
     return Case(facts, images)
 
 
+@h.quiet()
 def instances(study: Study, secret: bytes) -> dict[str, str]:
     """Keyed hash of each SOP Instance UID -> sha256 of its file: what ``store.register_instances`` takes.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from io import BytesIO
 from typing import Any
@@ -25,6 +28,20 @@ BAD_VALUE = (
     struct.error,
     BytesLengthException,
 )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warning and no log line of pydicom leaves this block: they quote header values, which are identifiers."""
+    logger = logging.getLogger("pydicom")
+    before = (logger.propagate, logger.handlers)
+    try:
+        logger.propagate, logger.handlers = False, [logging.NullHandler()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.propagate, logger.handlers = before
 
 
 def values(header: Any, keyword: str) -> tuple[str, ...]:

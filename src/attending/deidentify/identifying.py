@@ -246,6 +246,7 @@ class Identity:
 _KNOWN: WeakKeyDictionary[Study, Identity] = WeakKeyDictionary()
 
 
+@h.quiet()
 def find_identifiers(text: str, study: Study) -> tuple[str, ...]:
     """The kinds of the study's identifiers in a text ("patient name", "date of birth" ...), sorted; () for none.
 
@@ -255,6 +256,7 @@ def find_identifiers(text: str, study: Study) -> tuple[str, ...]:
     return tuple(sorted(set(Identity.of(study).kinds(text))))
 
 
+@h.quiet()
 def identifiers(study: Study) -> frozenset[str]:
     """Every identifying string of every header attribute, sequences, private elements, file meta and file names too.
 
