@@ -237,3 +237,15 @@ def test_the_volumes(mirror: Path, name: str) -> None:
     peer = nibabel.load(path)
     np.testing.assert_allclose(image.voxels, peer.get_fdata().T, atol=1e-3)
     np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ peer.affine, image.affine, atol=1e-6)
+
+
+def test_big_endian_nifti(tmp_path: Path) -> None:
+    import nibabel
+
+    data = RNG.integers(-1000, 1000, (3, 4, 5)).astype(">i2")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    nibabel.save(nibabel.Nifti1Image(data, np.diag([2, 2, 2, 1]), header), tmp_path / "a.nii")
+    (image,) = read(tmp_path / "a.nii")
+    np.testing.assert_array_equal(image.voxels, data.T)
+    assert image.facts.spacing == (2, 2, 2)

@@ -212,3 +212,26 @@ def test_repr_shows_no_identifier(tmp_path: Path) -> None:
     dicom.save(dicom.image(np.ones((4, 4), np.uint8), header={"PatientID": "ZZ-SECRET"}), tmp_path / "ZZ-NAME.dcm")
     opened = intake.open([tmp_path])
     assert "ZZ-" not in repr(opened)
+
+
+def test_float_pixel_data(tmp_path: Path) -> None:
+    plane = RNG.normal(size=(8, 6)).astype(np.float32)
+    ds = dicom.image(np.ones((8, 6), np.uint16), modality="MR")
+    for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(ds, keyword)
+    ds.BitsAllocated, ds.FloatPixelData = 32, plane.tobytes()
+    np.testing.assert_array_equal(one(ds, tmp_path).voxels[0], plane)
+
+
+def test_one_bit_images(tmp_path: Path) -> None:
+    plane = RNG.integers(0, 2, (8, 16)).astype(np.uint8)
+    packed = np.packbits(plane.ravel(), bitorder="little").tobytes()
+    header = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelData": packed}
+    np.testing.assert_array_equal(one(dicom.image(plane, header=header), tmp_path).voxels[0], plane)
+
+
+def test_32_bit_values_beyond_16_bits_become_float(tmp_path: Path) -> None:
+    plane = RNG.integers(0, 2**24, (8, 6)).astype(np.uint32)
+    image = one(dicom.image(plane, modality="NM"), tmp_path)
+    assert image.voxels.dtype == np.float32
+    np.testing.assert_array_equal(image.voxels[0], plane)

@@ -148,8 +148,16 @@ def _values(raw: NDArray[Any], header: Any) -> tuple[NDArray[Any], tuple[str, ..
         notes = ("scaled as the header says",)
         small = abs(slope) < 2**15 and abs(intercept) < 2**31 and raw.dtype.itemsize <= 4
         whole = small and slope == int(slope) and intercept == int(intercept) and raw.dtype.kind in "iu"
-        raw = raw.astype(np.int64) * int(slope) + int(intercept) if whole else raw * slope + intercept
+        raw = raw.astype(np.int64) * int(slope) + int(intercept) if whole else _scaled(raw, slope, intercept)
     return narrow(raw), notes
+
+
+def _scaled(raw: NDArray[Any], slope: float, intercept: float) -> NDArray[np.float32]:
+    """Plane by plane, so that float64 is never held for the whole volume."""
+    out = np.empty(raw.shape, np.float32)
+    for k in range(len(raw)):
+        out[k] = raw[k].astype(np.float64) * slope + intercept
+    return out
 
 
 def narrow(raw: NDArray[Any]) -> NDArray[Any]:

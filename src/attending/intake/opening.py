@@ -161,16 +161,17 @@ class _Reader:
         missing = (entry.folder, *(text(header, k) for k in ("StudyDate", "StudyID", "AccessionNumber")))
         group = (study or missing, patient)
         uid = instance_uid(entry.instance, digest)[0]
-        known = self.by_uid.setdefault(uid, digest)
+        known = self.by_uid.get(uid, digest)
         if known != digest:
             raise SameUidOtherBytes(
                 "an image with the same unique identifier as another one, but other content",
                 "one content for one SOP Instance UID",
                 "find out which of the two is genuine, and read that one alone",
             )
-        if any(e.sha256 == digest for e in self.groups[group]):
+        if uid in self.by_uid:
             self.duplicates[group] += 1
             return
+        self.by_uid[uid] = digest
         if not self.groups[group]:
             self.order.append(group)
         self.groups[group].append(entry)
