@@ -81,6 +81,9 @@ class LlamaWriter:
     """Writer. File: ``model.gguf``. The model is loaded on the first ``write`` and shared by all writers of that file
     in this process; ``close`` frees it for all of them, and the next ``write`` loads it again."""
 
+    prefix_cache = True
+    """False reads the whole prompt again, also where it begins like the last one: only to measure what that costs."""
+
     def __init__(self, setup: Setup) -> None:
         self.card = setup.card
         self._path = setup.files["model.gguf"]
@@ -106,7 +109,7 @@ class LlamaWriter:
         try:
             if engine.server is None:
                 raise PluginFailed("a writer that was closed during the call", "an open writer", "write again")
-            return _ask(engine.server, messages, schema, max_tokens, start, timeout_s)
+            return _ask(engine.server, messages, schema, max_tokens, start, timeout_s, self.prefix_cache)
         finally:
             engine.lock.release()
 
@@ -176,13 +179,14 @@ def _ask(
     max_tokens: int,
     start: float,
     timeout_s: float,
+    prefix_cache: bool,
 ) -> Written:
     request: dict[str, Any] = {
         "messages": [dict(m) for m in messages],
         "max_tokens": max_tokens,
         "temperature": 0,
         "seed": SEED,
-        "cache_prompt": True,
+        "cache_prompt": prefix_cache,
         **STREAM,
     }
     if schema is not None:
