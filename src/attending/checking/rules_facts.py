@@ -13,6 +13,8 @@ SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward":
 
 _SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b[^.;]{0,15}\b\1\b", re.IGNORECASE)
 
+# The part of the body that a study or a finding is of, and that may be named with it at any time.
+_WHOLE = {"head": {"head", "brain"}, "chest": {"chest"}, "abdomen": {"abdomen"}, "spine": {"spine"}}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
 
@@ -176,6 +178,9 @@ def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
 def implied(claim: Claim, organ: str, fact: Fact) -> bool:
     """Does a finding by its nature lie in this part: a glioma in the brain, an effusion in the pleura?"""
     term = claim.book.organs[organ]
+    regions = {claim.book.terms[n].region for n in fact.names if n in claim.book.terms}
+    if organ in _WHOLE.get("".join(regions), ()):
+        return True
     parent = claim.book.organs.get(term.parent)
     if parent is not None and set(parent.denies) & set(term.denies):
         return False
@@ -198,9 +203,7 @@ def anatomy(claim: Claim) -> Found | None:
 
 
 def _whole(claim: Claim, organ: str) -> bool:
-    return organ in {"head": {"head", "brain"}, "chest": {"chest", "lung"}, "abdomen": {"abdomen"}}.get(
-        claim.region or "", set()
-    )
+    return organ in _WHOLE.get(claim.region or "", ())
 
 
 # numbers ----------------------------------------------------------------------------------------------------------

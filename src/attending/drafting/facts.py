@@ -89,13 +89,18 @@ def structure_name(finding: Finding) -> str:
     name = finding.code.meaning
     words = [w for w in name.replace("-", " ").split() if w.lower() not in {"left", "right", "volume", "of", "the"}]
     text = " ".join(words) or name
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+    return " ".join(w if sum(c.isupper() for c in w) > 1 else w.lower() for w in text.split())
 
 
 def carried_by(found: Findings, findings: Iterable[Finding]) -> tuple[Evidence, ...]:
-    """The evidence that carries these findings or their measurements."""
-    ids = {i for f in findings for i in (f.id, *(m.id for m in f.measurements if m.id))}
+    """The evidence that carries these findings or the measurements that a sentence gives of them."""
+    ids = {i for f in findings for i in (f.id, *(m.id for m in given(f) if m.id))}
     return tuple(e for e in found.evidence if e.about in ids)
+
+
+def given(finding: Finding) -> tuple[Measurement, ...]:
+    """Of a structure the first measurement, its volume; of anything else all of them."""
+    return finding.measurements[:1] if is_structure(finding) else finding.measurements
 
 
 def _item(kind: str, findings: tuple[Finding, ...], found: Findings) -> Item:
@@ -107,7 +112,3 @@ def _item(kind: str, findings: tuple[Finding, ...], found: Findings) -> Item:
 def _chunks(findings: list[Finding], size: int) -> Iterable[tuple[Finding, ...]]:
     for at in range(0, len(findings), size):
         yield tuple(findings[at : at + size])
-
-
-def main_measurement(finding: Finding) -> Measurement | None:
-    return finding.measurements[0] if finding.measurements else None

@@ -28,10 +28,14 @@ def quantity(m: Measurement) -> str:
     return f"{number(m.value, m.unit)} {unit}".strip()
 
 
+def lower(name: str) -> str:
+    """Lower case but for acronyms: "Cerebral White Matter" -> "cerebral white matter", "CSF" stays."""
+    return " ".join(w if sum(c.isupper() for c in w) > 1 else w.lower() for w in name.split())
+
+
 def named(finding: Finding) -> str:
     """The finding with its side, lower case unless an acronym: "left pleural effusion"."""
-    meaning = finding.code.meaning
-    name = meaning[:1].lower() + meaning[1:] if meaning[1:2].islower() else meaning
+    name = lower(finding.code.meaning)
     return f"{finding.side} {name}" if finding.side and finding.side not in name.lower() else name
 
 
@@ -40,9 +44,13 @@ def where(finding: Finding) -> str:
         return ""
     site = finding.site.meaning.removesuffix(" structure")
     own = finding.code.meaning.lower()
-    if site.lower() in own or (site.lower() in {"intracranial", "brain", "head"} and is_of_head(finding)):
+    if (
+        site.lower() in {own, "intracranial"}
+        or site.lower() in own
+        or (site.lower() == "brain" and is_of_head(finding))
+    ):
         return ""
-    return f" in the {site[:1].lower() + site[1:] if site[1:2].islower() else site}"
+    return f" in the {lower(site)}"
 
 
 def scored(finding: Finding) -> str:
@@ -92,7 +100,7 @@ def volumes(findings: Sequence[Finding]) -> str:
         own = "left" if "left" in f.code.meaning.lower() else "right" if "right" in f.code.meaning.lower() else ""
         if own and not f.side:
             name = f"{own} {name}"
-        parts.append(f"{name} {', '.join(quantity(m) for m in f.measurements)}")
+        parts.append(f"{name} {quantity(f.measurements[0])}")
     kind = findings[0].measurements[0].code.meaning.lower()
     lead = "volume: " if "volume" in kind and len(findings) == 1 else "volumes: " if "volume" in kind else ""
     return sentence(lead + ", ".join(parts))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..prompts import Prompt, prompt
 from ..records import CaseFacts, Draft, Finding, Findings, Judged, Measurement, Producer, Sentence
 from . import plain
-from .facts import Item, items
+from .facts import Item, given, is_structure, items
 
 if TYPE_CHECKING:
     from ..models.protocols import Writer
@@ -38,10 +38,11 @@ class Fact:
 
 def fact_of(finding: Finding, brief: bool = False) -> Fact:
     """A finding as a prompt line; brief leaves out numbers, as in an impression."""
-    parts = [f"{finding.presence}: {plain.named(finding)}{plain.where(finding)}"]
+    state = "measured" if is_structure(finding) else finding.presence
+    parts = [f"{state}: {plain.named(finding)}{plain.where(finding)}"]
     slots: list[str] = []
     if not brief:
-        for m in finding.measurements if finding.presence != "absent" else ():
+        for m in given(finding) if finding.presence != "absent" else ():
             slots.append(plain.quantity(m))
             parts.append(f"{_what(m)} [N{len(slots)}]")
         if finding.probability is not None:
@@ -99,7 +100,7 @@ def rewriter(
     case: CaseFacts, found: Findings, writer: Writer | None, site: Site | None = None
 ) -> Callable[[Sentence, Judged], Sentence | None] | None:
     """What ``checking.verify`` calls to have a struck sentence worded again; None where no model may write."""
-    if writer is None or not case.pixels_checked:
+    if writer is None:
         return None
     listed = items(found)
     return lambda sentence, judged: reword(sentence, judged, listed, writer, site)
@@ -121,13 +122,8 @@ def reword(
 
 
 def _may_word(sentence: Sentence, item: Item | None) -> bool:
-    """A model words single findings. Lists of numbers have no words to find."""
-    return (
-        sentence.section in {"findings", "impression"}
-        and item is not None
-        and len(item.findings) == 1
-        and item.kind != "volumes"
-    )
+    """A model words single facts. Lists of numbers have no words to find."""
+    return sentence.section in {"findings", "impression"} and item is not None and len(item.findings) == 1
 
 
 def _producer(writer: Writer, which: Prompt) -> Producer:

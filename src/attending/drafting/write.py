@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -28,8 +29,8 @@ def write(
     """The draft of one reading; never raises for what a writer does.
 
     writer  words the sentences of the findings and the impression, one at a time; None for the deterministic writer.
-            Sentences on quality and on what was not assessed are never worded by a model. Where the case's pixels were
-            not checked for burned-in text no model words anything: nothing of such a study may enter a prompt.
+            Sentences on quality and on what was not assessed are never worded by a model. A prompt holds meanings of
+            codes, sides and marks for numbers: nothing of a header, a description or burned-in text can enter one.
     """
     listed = items(found)
     sentences = [_finding(i, item) for i, item in enumerate(listed, 1)]
@@ -37,8 +38,6 @@ def write(
     draft = Draft(tuple(_numbered([*sentences, *_quality(found), *_context(found), *_not_assessed(found)])))
     if writer is None:
         return draft
-    if not case.pixels_checked:
-        return replace(draft, notes=("pixels not checked for burned-in text: worded without a language model",))
     from .worded import word_all
 
     return word_all(draft, listed, writer, site, progress)
@@ -82,29 +81,34 @@ def _impression(listed: tuple[Item, ...], count: int, found: Findings) -> list[S
 
 
 def _quality(found: Findings) -> list[Sentence]:
+    """One sentence for each quality fact, resting on every image that shows it."""
     evidence = {e.id: e for e in found.evidence}
-    return [_said(evidence[i], "quality") for i in found.quality if i in evidence]
+    return _said([evidence[i] for i in found.quality if i in evidence])
 
 
 def _context(found: Findings) -> list[Sentence]:
     """What a reader must know of how the numbers were made."""
-    said = {e.text: e for e in found.evidence if e.kind == "context"}
-    return [_said(e, "quality") for e in said.values()]
+    return _said([e for e in found.evidence if e.kind == "context"])
 
 
-def _said(evidence: Evidence, section: str) -> Sentence:
-    text = plain.sentence(evidence.text)
-    return Sentence("", text, section, (evidence.id,), Producer(), text)  # type: ignore[arg-type]
+def _said(evidence: list[Evidence]) -> list[Sentence]:
+    """Evidence in its own words, a sentence at a time, each said once."""
+    holders: dict[str, list[str]] = {}
+    for item in evidence:
+        for text in re.split(r"(?<=[.!?])\s+(?=\S)", item.text.strip()):
+            holders.setdefault(plain.sentence(text), []).append(item.id)
+    return [Sentence("", text, "quality", tuple(ids), Producer(), text) for text, ids in holders.items()]
 
 
 def _not_assessed(found: Findings) -> list[Sentence]:
     """What nobody looked at, grouped by reason, each resting on the gate's evidence."""
-    groups: dict[tuple[str, str], list[NotAssessed]] = {}
+    groups: dict[str, list[NotAssessed]] = {}
     for item in found.not_assessed:
-        groups.setdefault((item.why, item.evidence), []).append(item)
+        groups.setdefault(item.why, []).append(item)
     out = []
-    for (why, evidence), group in groups.items():
-        what = ", ".join(n.what for n in group)
+    for why, group in groups.items():
+        what = ", ".join(dict.fromkeys(n.what for n in group))
         text = plain.sentence(f"not assessed: {what} ({why.rstrip('.')})")
-        out.append(Sentence("", text, "not_assessed", (evidence,), Producer(), text))
+        evidence = tuple(dict.fromkeys(n.evidence for n in group))
+        out.append(Sentence("", text, "not_assessed", evidence, Producer(), text))
     return out
