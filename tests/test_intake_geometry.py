@@ -287,3 +287,14 @@ def test_a_cine_is_never_a_volume(tmp_path: Path) -> None:
     )
     (image,) = images(tmp_path)
     assert image.facts.axis == "frame" and image.facts.shape == (6, 8, 10, 3) and image.facts.affine is None
+
+
+def test_gaps_between_thin_slices_are_noted(tmp_path: Path) -> None:
+    dicom.write_series(volume(4), dicom.oblique(spacing=(1, 1, 6)), tmp_path, header={"SliceThickness": "5"})
+    (image,) = images(tmp_path)
+    assert "gaps between the slices: 5 mm thick, 6 mm apart" in image.facts.notes
+
+
+def test_two_far_slices_are_no_volume(tmp_path: Path) -> None:
+    dicom.write_series(volume(2), dicom.oblique(spacing=(1, 1, 200)), tmp_path, header={"SliceThickness": "5"})
+    assert [i.facts.shape[0] for i in images(tmp_path)] == [1, 1]

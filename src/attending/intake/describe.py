@@ -29,7 +29,7 @@ def modality_of(header: Any, declared: dict[str, str]) -> tuple[str, tuple[str, 
         notes = (
             ()
             if said in ("", own)
-            else (f"declared as {said[:2] if said in MODALITIES else 'other'}, but its header says {own}",)
+            else (f"declared as {said if said in MODALITIES else 'other'}, but its header says {own}",)
         )
         return own, tuple(notes)
     if said in MODALITIES:

@@ -206,6 +206,10 @@ def _parts(parts: list[list[Plane]], notes: tuple[str, ...], why: str) -> list[S
 
 def _by_gaps(group: list[Plane], frame: Frame, notes: tuple[str, ...]) -> list[StackPlan]:
     depth = frame.depth
+    thick = group[0].thickness
+    if len(group) == 2 and thick and depth[1] - depth[0] > GAP_LIMIT * thick:
+        why = f"two slices {depth[1] - depth[0]:.2f} mm apart but {thick:g} mm thick: split"
+        return _parts([[group[0]], [group[1]]], notes, why)
     if _is_even(depth):
         return [_even(group, frame, notes)]
     runs = _runs(depth)
@@ -256,6 +260,9 @@ def _single(p: Plane, frame: Frame, notes: tuple[str, ...]) -> StackPlan:
 
 def _even(group: list[Plane], frame: Frame, notes: tuple[str, ...]) -> StackPlan:
     step = round(float(frame.depth[-1] - frame.depth[0]) / (len(group) - 1), 6)  # a nanometre: DS rounding below it
+    thick = group[0].thickness
+    if thick and step > thick * (1 + RUN_STEP):
+        notes = (*notes, f"gaps between the slices: {thick:g} mm thick, {step:g} mm apart")
     return _straight(group, frame, step, notes, None)
 
 
