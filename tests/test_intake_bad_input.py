@@ -205,3 +205,61 @@ def test_random_damage_never_raises(
         opened = intake.open([path], declared=MR)
         assert len(opened.studies) + len(opened.refused) == 1
     assert capfd.readouterr() == ("", "") and not caplog.records
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"])
+def test_a_codestream_cut_inside_a_whole_fragment(tmp_path: Path, syntax: str) -> None:
+    plane = np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16)
+    dicom.save(dicom.image(plane), tmp_path / "a.dcm", syntax=syntax)
+    data = (tmp_path / "a.dcm").read_bytes()
+    at = data.rindex(b"\xfe\xff\x00\xe0") + 4
+    half = int.from_bytes(data[at : at + 4], "little") // 4 * 2
+    cut = data[:at] + half.to_bytes(4, "little") + data[at + 4 : at + 4 + half] + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    (tmp_path / "a.dcm").write_bytes(cut)
+    assert "damaged or ends early" in one(tmp_path / "a.dcm").error.seen
+
+
+def test_a_compressed_image_of_another_size_with_as_many_pixels(tmp_path: Path) -> None:
+    plane = np.random.default_rng(0).integers(0, 4000, (64, 32)).astype(np.uint16)
+    dicom.save(dicom.image(plane), tmp_path / "a.dcm", syntax="1.2.840.10008.1.2.4.90")
+    data = (tmp_path / "a.dcm").read_bytes()
+    data = data.replace(b"\x28\0\x10\0US\2\0\x40\0", b"\x28\0\x10\0US\2\0\x20\0")
+    data = data.replace(b"\x28\0\x11\0US\2\0\x20\0", b"\x28\0\x11\0US\2\0\x40\0")
+    (tmp_path / "a.dcm").write_bytes(data)
+    assert "a compressed image of 64 x 32 where the header claims 32 x 64" in one(tmp_path / "a.dcm").error.seen
+
+
+def test_every_cut_of_a_file_is_refused(tmp_path: Path) -> None:
+    dicom.save(dicom.image(np.full((16, 16), 7, np.uint16)), tmp_path / "a.dcm")
+    data = (tmp_path / "a.dcm").read_bytes()
+    for length in range(1, len(data), 11):
+        (tmp_path / "b.dcm").write_bytes(data[:length])
+        assert one(tmp_path / "b.dcm").error.code in ("truncated", "not_an_image")
+
+
+@pytest.mark.parametrize("kind", ["png", "nifti", "dicom"])
+def test_too_little_memory_is_a_refusal(tmp_path: Path, kind: str) -> None:
+    """In a process that may use 300 MiB more than it started with."""
+    import gzip
+    import subprocess
+    import sys
+
+    path = tmp_path / f"large.{kind}"
+    if kind == "png":
+        path.write_bytes(bad_input.png(16000, 16000))
+    elif kind == "nifti":
+        path.write_bytes(gzip.compress(bad_input.nifti((600, 600, 600), data=bytes(2 * 600**3)), 1))
+    else:
+        plane = np.zeros((1, 4096, 4096), np.uint8).repeat(12, axis=0)
+        dicom.save(dicom.image(plane, modality="US", frames=True), path, syntax="1.2.840.10008.1.2.5")
+    code = (
+        "import sys, resource, psutil, numpy, PIL.Image, nibabel, pydicom.pixels\n"
+        "from attending import intake\n"
+        "from attending.intake import nifti, pictures\n"
+        "room = psutil.Process().memory_info().vms + 300 * 2**20\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (room, room))\n"
+        "opened = intake.open([sys.argv[1]], declared={'modality': 'MR'})\n"
+        "print([r.error.code for r in opened.refused])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == ("['too_large']", "")

@@ -249,3 +249,18 @@ def test_big_endian_nifti(tmp_path: Path) -> None:
     (image,) = read(tmp_path / "a.nii")
     np.testing.assert_array_equal(image.voxels, data.T)
     assert image.facts.spacing == (2, 2, 2)
+
+
+def test_16_bit_colour_tiff_is_refused_not_halved(tmp_path: Path) -> None:
+    import struct
+
+    pixels = RNG.integers(0, 65536, (4, 4, 3)).astype("<u2").tobytes()
+    tags = [
+        (256, 3, 1, 4), (257, 3, 1, 4), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 220),
+        (277, 3, 1, 3), (278, 3, 1, 4), (279, 4, 1, len(pixels)),
+    ]  # fmt: skip
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(struct.pack("<HHII", *t) for t in tags) + bytes(4)
+    data = data.ljust(200, b"\0") + struct.pack("<HHH", 16, 16, 16)
+    (tmp_path / "a.tif").write_bytes(data.ljust(220, b"\0") + pixels)
+    opened = intake.open([tmp_path / "a.tif"], declared={"modality": "SC"})
+    assert str(opened.refused[0].error).startswith("a picture in 16-bit colour")

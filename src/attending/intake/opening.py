@@ -259,7 +259,9 @@ def _flat(kind: str, data: bytes, declared: dict[str, str], limits: Limits) -> t
 
 def _no_memory() -> TooLarge:
     return TooLarge(
-        "an image larger than the free memory", "an image that fits into memory", "free memory, or raise it"
+        "an image larger than the free memory",
+        "an image that fits into memory",
+        "free memory first, or read fewer files at once",
     )
 
 

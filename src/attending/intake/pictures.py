@@ -28,6 +28,9 @@ def stack(data: bytes, modality: str, declared: dict[str, str], max_voxels: int)
     picture = _opened(data)
     if picture.width * picture.height > max_voxels:
         raise too_many(picture.width * picture.height, max_voxels)
+    bits = _tag(picture, 258) if picture.format == "TIFF" else None
+    if isinstance(bits, tuple) and len(bits) > 1 and max(bits) > 8:
+        raise deep_colour(f"{max(bits)}-bit colour")
     pages = getattr(picture, "n_frames", 1)
     if pages > 1 and picture.format != "MPO":
         raise UnsupportedEncoding(
