@@ -278,12 +278,18 @@ def test_clicking_a_citation_hides_its_evidence_and_the_sentence_that_it_holds(o
     assert sentence.locator(".withdrawn").is_visible()
     assert not tab.locator('.card[data-card="e3"] > p').first.is_visible()
     assert tab.locator('[data-sentence="s1"] .text').is_visible()
-    both = tab.locator('[data-sentence="s3"]')
-    assert both.locator(".text").is_visible()
-    assert both.locator(".weak").is_visible()
+    assert not tab.locator('[data-sentence="s3"] .text').is_visible()
     sentence.locator(".undo").click()
     assert sentence.locator(".text").is_visible()
-    assert not both.locator(".weak").is_visible()
+    assert tab.locator('[data-sentence="s3"] .text').is_visible()
+
+
+def test_a_hidden_gate_withdraws_what_rests_on_nothing_else(opened: Any) -> None:
+    tab = opened(page(*picture())["page.html"])
+    tab.locator('.card[data-card="e1"] .hide').click()
+    assert not tab.locator('[data-sentence="s4"] .text').is_visible()
+    assert tab.locator('[data-sentence="s1"] .text').is_visible()
+    assert tab.locator('[data-sentence="s1"] .weak').is_visible()
 
 
 def test_a_sentence_falls_with_its_finding_though_its_gate_stands(opened: Any) -> None:

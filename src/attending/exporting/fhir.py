@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from .. import __version__
+from ..version import __version__
 from ..records import Code, Finding, Measurement, Producer, Reading, Review
 from .source import Source
 

@@ -115,6 +115,8 @@
         }
       } else {
         const table = new Map(mine.map((s) => [s.label, { colour: rgb(s.colour), lit: lit(s) }]));
+        const whole = spots.filter((s) => s.image === mine[0].image && s.kind === "mask");
+        const single = whole.some((s) => s.ref !== mine[0].ref) && whole.filter((s) => s.ref === mine[0].ref).length === 1;
         const dim = mine.some(lit) ? 0.35 : 1;
         for (let i = 0; i < grey.length; i++) {
           const entry = table.get(grey[i]);
@@ -122,7 +124,7 @@
           const x = i % width;
           const edge = grey[i - 1] !== grey[i] || grey[i + 1] !== grey[i] || grey[i - width] !== grey[i] || grey[i + width] !== grey[i] || x === 0;
           const strength = entry.lit ? 1 : dim;
-          const alpha = edge ? Math.min(1, state.opacity * 1.8) * strength : state.opacity * 0.75 * strength;
+          const alpha = edge ? Math.min(1, state.opacity * 1.8) * strength : single && !entry.lit ? 0 : state.opacity * 0.75 * strength;
           out.data.set([...entry.colour, 255 * (entry.lit && !edge ? Math.max(alpha, 0.5 * state.opacity + 0.2) : alpha)], 4 * i);
         }
       }
@@ -175,7 +177,7 @@
       const rests = JSON.parse(sentence.dataset.rests);
       const lost = rests.filter(gone).length;
       const holds = JSON.parse(sentence.dataset.holds);
-      const out = holds.length > 0 && holds.every(gone);
+      const out = holds.some(gone);
       sentence.querySelector(".body").hidden = out;
       sentence.querySelector(".withdrawn").hidden = !out;
       sentence.querySelector(".weak").hidden = out || lost === 0;

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .. import __version__
+from ..version import __version__
 from ..records import Evidence, Finding, Image, Reading, Review
 from .identity import Identity
 from .pictures import Picture, picture, thumbnail
@@ -187,6 +187,7 @@ def view(reading: Reading, pictures: Sequence[Picture], review: Review | None) -
     for row in sentences:
         for card in row["rests"]:
             cited.setdefault(card, []).append(row["sentence"].id)
+    used = set(cited) | {card for child, card in _parents(reading).items() if child in cited}
     evidence: list[dict[str, Any]] = []
     for e in shown_evidence(reading):
         about = findings.get(e.about or "") or findings.get(e.id) or findings.get(measured.get(e.about or "", ""))
@@ -196,7 +197,7 @@ def view(reading: Reading, pictures: Sequence[Picture], review: Review | None) -
                 "kind": KINDS.get(e.kind, e.kind),
                 "finding": about,
                 "spot": spots.get(about.id) if about else None,
-                "cited": cited.get(e.id, []),
+                "used": e.id in used,
             }
         )
     return {
@@ -215,7 +216,8 @@ def view(reading: Reading, pictures: Sequence[Picture], review: Review | None) -
         "planes": PLANES,
         "missing": [i.id for i in reading.case.images if i.id not in {p.image for p in pictures}],
         "caught": sum(len(j.struck) for j in reading.verdict.judged),
-        "producers": sorted({(p.model, p.version or "") for p in _producers(reading) if p.model}),
+        "producers": _models(reading),
+        "abstentions": [a for a in reading.verdict.abstentions if not any(n.what in a for n in reading.not_assessed)],
         "total_seconds": sum(s for _, s in reading.seconds),
     }
 
@@ -244,6 +246,20 @@ def _stand_in(f: Finding) -> Evidence:
     return Evidence(f.id, "finding", words[f.presence], f.producer, f.probability, f.id)
 
 
+def _models(reading: Reading) -> list[dict[str, Any]]:
+    """Every model that took part, with its licence and the hashes of its files where the catalog knows this version."""
+    from ..models import catalog
+
+    known = {(e.id, e.version): e for e in catalog()}
+    rows = []
+    for model, version in sorted({(p.model, p.version or "") for p in _producers(reading) if p.model}):
+        entry = known.get((model, version))
+        hashes = [f.sha256 for f in entry.sources[0].files if f.sha256] if entry and entry.sources else []
+        licence = entry.licence if entry else None
+        rows.append({"model": model, "version": version, "licence": licence, "hashes": hashes[:4]})
+    return rows
+
+
 def _producers(reading: Reading) -> list[Any]:
     return (
         [f.producer for f in reading.findings]
@@ -254,14 +270,16 @@ def _producers(reading: Reading) -> list[Any]:
     )
 
 
+def _parents(reading: Reading) -> dict[str, str]:
+    """The card of a measurement -> the card of the finding that it was measured of."""
+    cards = units_of(reading)
+    pairs = ((cards[m.id], cards[f.id]) for f in reading.findings for m in f.measurements if m.id)
+    return {child: parent for child, parent in pairs if child != parent}
+
+
 def _data(reading: Reading, pictures: Sequence[Picture]) -> dict[str, Any]:
     """What the script needs: overlays and where each card's region lies."""
     cards = units_of(reading)
-    parents = {}
-    for f in reading.findings:
-        for m in f.measurements:
-            if m.id and cards.get(m.id) != cards[f.id]:
-                parents[cards[m.id]] = cards[f.id]
     spots: dict[str, list[dict[str, Any]]] = {}
     names = {f.id: (f"{f.site.meaning}: " if f.site else "") + f.code.meaning for f in reading.findings}
     for p in pictures:
@@ -287,5 +305,5 @@ def _data(reading: Reading, pictures: Sequence[Picture]) -> dict[str, Any]:
             for p in pictures
         },
         "spots": spots,
-        "parents": parents,
+        "parents": _parents(reading),
     }

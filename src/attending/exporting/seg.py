@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
+from ..version import __version__
 from ..records import Code, Finding, ImageFacts, Reading, Study
 from .source import Instance, Source
 

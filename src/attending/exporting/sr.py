@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
+from ..version import __version__
 from ..records import Finding, Image, Measurement, Reading, Review, Study
 from .seg import CT_IMAGE, MANUFACTURER, SEGMENTATION, Written, concept
 from .source import Instance, Source
