@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pydicom.data import get_testdata_file
 
-CT = str(get_testdata_file("CT_small.dcm"))
-MR = str(get_testdata_file("MR_small.dcm"))
+CT = str(get_testdata_file("CT_small.dcm", download=False))
+MR = str(get_testdata_file("MR_small.dcm", download=False))
 Pulled = Callable[[str], dict[str, Path]]
 
 
@@ -67,7 +67,9 @@ def test_read_and_show_keep_the_contract(quiet: Path) -> None:
     assert set(row) == {"schema", "id", "status", "modality", "created"}
 
 
-def test_the_same_bytes_give_the_same_id_and_other_bytes_of_the_same_uid_are_refused(quiet: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_give_the_same_id_and_other_bytes_of_the_same_uid_are_refused(
+    quiet: Path, tmp_path: Path
+) -> None:
     from pydicom import dcmread
 
     (first,) = lines(attending("read", CT, "--json", home=quiet))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .api import Hospital
 
 __all__ = ["Hospital", "__version__"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -138,7 +138,7 @@ class Hospital:
         return flow.sign_reading(self.store, self.site, id, by, edited=edited, ratings=ratings, seconds=seconds)
 
     def export(self, id: str, to: str | Path, by: str | None = None) -> tuple[list[Path], tuple[str, ...]]:
-        """Write source, SEG, SR, FHIR and page into a new folder; returns the files, and what is not among them and why."""
+        """Write source, SEG, SR, FHIR and page into a new folder; gives the files, and what is missing and why."""
         from . import flow
 
         return flow.export_reading(self.store, self.site, id, Path(to), by or self.only_person())

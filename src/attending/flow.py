@@ -230,7 +230,7 @@ def _proven(learned: learning.Learned, vectors: Any, store: Store, site: Site) -
     if current is not None:
         if current.candidate.encoder != learned.candidate.encoder:
             vectors = {(v.case, v.image): v.array for v in store.vectors(current.candidate.encoder)}
-        # Without a vector of the release's encoder for every held-out case there is no comparison, and the gate says so.
+        # Without a vector of the release's encoder for every held-out case nothing is compared; the gate says so.
         with suppress(PluginFailed):
             theirs = learning.predict(store.get_bytes(current.candidate.weights), learned.held_out_vectors(vectors))
     scores = evaluating.compare(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ..version import __version__
 from ..records import Code, Finding, Measurement, Producer, Reading, Review
+from ..version import __version__
 from .source import Source
 
 SYSTEMS = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..version import __version__
 from ..records import Evidence, Finding, Image, Reading, Review
+from ..version import __version__
 from .identity import Identity
 from .pictures import Picture, picture, thumbnail
 from .public import public

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..version import __version__
 from ..records import Code, Finding, ImageFacts, Reading, Study
+from ..version import __version__
 from .source import Instance, Source
 
 MANUFACTURER = "attending"

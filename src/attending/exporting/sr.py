@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..version import __version__
 from ..records import Finding, Image, Measurement, Reading, Review, Study
+from ..version import __version__
 from .seg import CT_IMAGE, MANUFACTURER, SEGMENTATION, Written, concept
 from .source import Instance, Source
 

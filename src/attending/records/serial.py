@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any, TypeVar
 
 from ..errors import UnknownVersion
@@ -12,11 +11,16 @@ SCHEMA = 1
 R = TypeVar("R")
 
 
-@cache
+_ADAPTERS: dict[Any, Any] = {}
+
+
 def _adapter(kind: Any) -> Any:
+    """pydantic's reader and writer of one record class, built once: building takes longer than using it."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def dumps(record: Any) -> str:
