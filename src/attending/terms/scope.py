@@ -34,7 +34,10 @@ _OPENERS = {
     "mildly", "interval", "with", "improved", "increased", "persistent", "again", "status", "prior",
     "healed", "low", "although",
 }  # fmt: skip
-_LINKS = {"and", "or", "nor", "/", ","}
+_FORWARD = {
+    "history of", "indication", "clinical history", "limited evaluation of", "limits evaluation of", "to assess for",
+    "limits evaluation for", "evaluation for", "limited evaluation for",
+}  # fmt: skip
 
 
 @dataclass
@@ -116,6 +119,8 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
             # "Not assessed: fracture": a colon does not end what was not looked at.
             open_stops = [s for s in hard if words[s] != ":"] if cue.start < len(words) else hard
             lo, hi = _reach(cue.start, False, open_stops, len(words)), _reach(cue.end, True, open_stops, len(words))
+            if cue.name in _FORWARD:
+                lo = cue.start
             for target in targets:
                 if lo < target.start < hi:
                     target.silent = True
