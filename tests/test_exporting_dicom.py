@@ -503,3 +503,27 @@ def test_a_retired_sop_class_is_named_as_it_is(tmp_path: Path) -> None:
     files, _ = sent(study, sample, tmp_path / "out")
     listed = dcmread(files["sr.dcm"]).CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     assert retired in {str(i.ReferencedSOPClassUID) for s in listed for i in s.ReferencedSOPSequence}
+
+
+def test_two_label_maps_that_overlap_share_one_segmentation(mr: Any, tmp_path: Path) -> None:
+    from highdicom.seg import segread
+    from highdicom.sr import srread
+
+    study, (reading, images, arrays) = mr
+    labels = next(iter(arrays.values()))
+    whole = (labels > 0).astype(np.uint8)
+    brain = replace(reading.findings[0], id="f0", side=None, region=Region("mask", "i1", "whole", 1))
+    both = replace(reading, findings=(brain, *reading.findings[:2]))
+    files, _ = sent(study, (both, images, {**arrays, "whole": whole}), tmp_path / "out")
+    assert "seg-2.dcm" not in files
+    seg = segread(files["seg.dcm"])
+    uids = [str(dataset_of(f.data).SOPInstanceUID) for f in study.files]
+    back = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True, ignore_spatial_locations=True)
+    order = np.array([index for index, _ in images["i1"].facts.source])
+    assert np.array_equal(back[order][..., 0], whole)
+    assert np.array_equal(back[order][..., 1], labels == 2)
+    assert np.array_equal(back[order][..., 2], labels == 5)
+    assert errors_of(files["seg.dcm"]) == []
+    groups = srread(files["sr.dcm"]).content.get_volumetric_roi_measurement_groups()
+    named = [int(g.referenced_segment.referenced_segment_numbers[0]) for g in groups]
+    assert named == [1, 2, 3]

@@ -151,7 +151,7 @@ def _write_dicom(
         put(name, name.removesuffix(".dcm"), _saver(seg.dataset))
     document = report(reading, study, source, written, arrays, review, organization)
     put("sr.dcm", "sr", _saver(document))
-    return source, {w.ref for w in written}
+    return source, {ref for w in written for ref in w.refs}
 
 
 def _saver(dataset: Any) -> Callable[[Path], None]:

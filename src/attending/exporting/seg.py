@@ -26,48 +26,57 @@ CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
+MOST_STACKED = 400_000_000
+"""Bytes of segments stacked for one file: highdicom copies them once, and an export stays within a reading's memory."""
+
+
 @dataclass(frozen=True, eq=False)
 class Written:
-    """One segmentation: the dataset, and the segment number of each finding that has one."""
+    """One segmentation: the dataset, the label maps it holds, and the segment number of each finding that has one."""
 
     dataset: Any = field(repr=False)
     image: str
-    ref: str
+    refs: tuple[str, ...]
     segments: Mapping[str, int]
 
 
 def segmentations(
     reading: Reading, study: Study, source: Source, arrays: Mapping[str, NDArray[Any]]
 ) -> tuple[list[Written], list[str]]:
-    """One BINARY segmentation for each label map that a finding refers to, and what could not be written, why.
+    """One BINARY segmentation for each image whose findings refer to masks, and what could not be written, why.
 
     A label map is (z, y, x) on its image's grid; the segmentation read back equals it voxel for voxel. Segments are
-    numbered from 1 in the order of the label values; labels without a voxel get none; no segmentation is ever empty.
+    numbered from 1 in the order of the label maps and their values, and may overlap; labels without a voxel get none;
+    no segmentation is ever empty. Label maps that are too large to stack get a segmentation each.
     """
-    written, notes = [], []
+    written: list[Written] = []
+    notes: list[str] = []
     stacks = {s.image.id: s for s in study.stacks}
-    refs = dict.fromkeys(
+    usable: dict[str, list[str]] = {}
+    for image, ref in dict.fromkeys(
         (f.region.image, f.region.ref)
         for f in reading.findings
         if f.region and f.region.kind == "mask" and f.region.ref
-    )
-    for image, ref in refs:
+    ):
         stack, labels = stacks.get(image), arrays.get(ref)
         if stack is None or labels is None or tuple(labels.shape) != tuple(stack.image.facts.shape[:3]):
             notes.append(f"no segmentation of image {image}: its mask is not on the source's grid")
-            continue
-        if not labels.any():
+        elif not labels.any():
             notes.append(f"no segmentation of image {image}: its mask is empty")
-            continue
-        if not stack.image.facts.source:
+        elif not stack.image.facts.source:
             notes.append(f"no segmentation of image {image}: it has no DICOM source")
-            continue
-        if stack.image.facts.affine is None and labels.shape[0] > 1:
+        elif stack.image.facts.affine is None and labels.shape[0] > 1:
             notes.append(f"no segmentation of image {image}: its frames have no position in the patient")
-            continue
-        made, said = _segmentation(reading, stack.image.facts, stack.header, source, labels, image, ref)
-        written.append(made)
-        notes += said
+        else:
+            usable.setdefault(image, []).append(ref)
+    for image, refs in usable.items():
+        stack = stacks[image]
+        segments = sum(len(np.unique(arrays[ref])) - 1 for ref in refs)
+        together = len(refs) == 1 or segments * arrays[refs[0]].size <= MOST_STACKED
+        for group in [refs] if together else [[ref] for ref in refs]:
+            made, said = _segmentation(reading, stack.image.facts, stack.header, source, arrays, group)
+            written.append(made)
+            notes += said
     return written, notes
 
 
@@ -76,33 +85,28 @@ def _segmentation(
     facts: ImageFacts,
     header: Any,
     source: Source,
-    labels: NDArray[Any],
-    image: str,
-    ref: str,
+    arrays: Mapping[str, NDArray[Any]],
+    refs: Sequence[str],
 ) -> tuple[Written, list[str]]:
     from highdicom.seg import Segmentation
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-    values = [int(v) for v in np.unique(labels) if v]
-    numbers = {value: n for n, value in enumerate(values, start=1)}
-    owners = {
-        f.region.label: f
-        for f in reading.findings
-        if f.region and f.region.ref == ref and f.region.image == image and f.region.label in numbers
-    }
-    names = dict(dict(reading.label_names).get(ref, ()))
-    table = np.zeros(max(values) + 1, np.uint8 if len(values) < 256 else np.uint16)
-    for value, number in numbers.items():
-        table[value] = number
+    pairs = [(ref, int(value)) for ref in refs for value in np.unique(arrays[ref]) if value]
+    numbers = {pair: n for n, pair in enumerate(pairs, start=1)}
+    owners: dict[tuple[str, int], list[Finding]] = {}
+    for f in reading.findings:
+        if f.region and f.region.image == facts.id and f.region.ref and f.region.label is not None:
+            owners.setdefault((f.region.ref, f.region.label), []).append(f)
+    names = {(ref, value): name for ref, known in reading.label_names for value, name in known}
     planes, stand_ins, notes = _stand_ins(facts, header, source)
     draft = reading.status == "draft"
     dataset = Segmentation(
         source_images=planes,
-        pixel_array=table[labels],
+        pixel_array=_pixels(arrays, numbers, refs),
         segmentation_type="BINARY",
         segment_descriptions=[
-            _description(number, names.get(value, f"Label {value}"), owners.get(value), reading)
-            for value, number in numbers.items()
+            _description(n, names.get(pair, f"Label {pair[1]}"), next(iter(owners.get(pair, ())), None), reading)
+            for pair, n in numbers.items()
         ],
         series_instance_uid=generate_uid(prefix=None),
         series_number=9001,
@@ -121,8 +125,25 @@ def _segmentation(
     if facts.affine is None:
         dataset.PatientOrientation = header.get("PatientOrientation") if header is not None else None
     _refer(dataset, stand_ins)
-    segments = {f.id: numbers[label] for label, f in owners.items() if label is not None}
-    return Written(dataset, image, ref, segments), notes
+    segments = {f.id: n for pair, n in numbers.items() for f in owners.get(pair, ())}
+    return Written(dataset, facts.id, tuple(refs), segments), notes
+
+
+def _pixels(
+    arrays: Mapping[str, NDArray[Any]], numbers: Mapping[tuple[str, int], int], refs: Sequence[str]
+) -> NDArray[Any]:
+    """Segment numbers (z, y, x) for one label map; for several, which may overlap, 0 or 1 as (z, y, x, segment)."""
+    kind = np.uint8 if len(numbers) < 256 else np.uint16
+    if len(refs) == 1:
+        labels = arrays[refs[0]]
+        table = np.zeros(int(labels.max()) + 1, kind)
+        for (_, value), n in numbers.items():
+            table[value] = n
+        return np.asarray(table[labels])
+    stacked = np.zeros((*arrays[refs[0]].shape, len(numbers)), np.uint8)
+    for (ref, value), n in numbers.items():
+        stacked[..., n - 1] = arrays[ref] == value
+    return stacked
 
 
 def _description(number: int, name: str, finding: Finding | None, reading: Reading) -> Any:
