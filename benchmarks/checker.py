@@ -94,8 +94,12 @@ def study_of(row: dict[str, Any]) -> tuple[tuple[Finding, ...], tuple[Evidence, 
             for k, m in enumerate(fact.get("measurements", ()), 1)
         )
         code = Code("99ATTENDING", fact["name"], fact["name"])
+        site = Code("99ATTENDING", fact["site"], fact["site"]) if fact.get("site") else None
+        said = (row["said"],) if row.get("said") else ()
         side = fact.get("side")
-        findings.append(Finding(f"f{n}", code, fact["presence"], side=side, measurements=measured))
+        findings.append(
+            Finding(f"f{n}", code, fact["presence"], side=side, site=site, measurements=measured, notes=said)
+        )
         evidence.append(Evidence(f"e{n}", "finding", f"{fact['name']}: {fact['presence']}", about=f"f{n}"))
         for m in measured:
             evidence.append(Evidence(f"e-{m.id}", "measurement", f"{m.code.meaning}: {m.value:g} {m.unit}", about=m.id))
