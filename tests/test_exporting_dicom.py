@@ -457,6 +457,7 @@ def test_an_export_never_overwrites_and_leaves_nothing_half_done(mr: Any, tmp_pa
     with pytest.raises(ExportRefused, match="not an empty folder"):
         export(reading, study, images, arrays, None, full / "kept.txt")
     export(reading, study, images, arrays, None, _made(tmp_path / "empty"))
+    assert (tmp_path / "empty").stat().st_mode & 0o077 == 0
     broken = replace(study, files=tuple(replace(f, data=None) for f in study.files))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         export(reading, broken, images, arrays, None, tmp_path / "broken")

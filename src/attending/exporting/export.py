@@ -59,7 +59,7 @@ def export(
     partial = to.parent / f".{to.name}.partial-{secrets.token_hex(4)}"
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
+        partial.mkdir(mode=0o700)  # identified: readable by nobody else until its owner says otherwise
         names, notes = _write(partial, reading, study, images, arrays, review, organization)
         partial.replace(to)
     except OSError as refused:

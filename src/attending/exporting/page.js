@@ -57,9 +57,10 @@
         if (step) { event.preventDefault(); this.show(this.at + step); }
       });
       stage.addEventListener("wheel", (event) => {
-        if (this.slices.length < 2) return;
+        const next = this.at + Math.sign(event.deltaY);
+        if (next < 0 || next >= this.slices.length) return;
         event.preventDefault();
-        this.show(this.at + Math.sign(event.deltaY));
+        this.show(next);
       }, { passive: false });
       const first = spots.find((s) => s.image === image && this.name in s.at);
       this.show(first ? first.at[this.name] : Math.floor(this.slices.length / 2), false);

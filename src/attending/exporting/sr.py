@@ -224,7 +224,7 @@ def _group(
     }
     if finding.producer.model:
         common["algorithm_id"] = AlgorithmIdentification(
-            finding.producer.model, finding.producer.version or "not stated", manufacturer=MANUFACTURER
+            finding.producer.model, finding.producer.version or "not stated"
         )
     segment = _segment(finding, images, source, segmentations)
     if segment is not None:
