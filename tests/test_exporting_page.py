@@ -219,6 +219,19 @@ def test_an_index_of_nothing_and_one_without_a_catch() -> None:
     assert index_page([])
 
 
+def test_an_experts_rewording_is_no_catch() -> None:
+    sample = picture()
+    reading = sample[0]
+    edited = replace(reading.verdict.judged[0].struck[0], rule="expert", reason="reworded by the signing expert")
+    judged = replace(reading.verdict.judged[0], rule="expert", struck=(edited,))
+    final = replace(reading, verdict=replace(reading.verdict, judged=(judged, *reading.verdict.judged[1:])))
+    assert caught_in([final]) is None
+    text = html((final, *sample[1:]))
+    assert "Worded by the signing expert" not in html(sample)
+    assert "caught by <code>expert</code>" not in text
+    assert ">Edited</span>" in text
+
+
 def test_the_models_wording_is_shown_before_the_rules() -> None:
     reading = picture()[0]
     by_rules = replace(reading.verdict.judged[0].struck[0], producer=replace(reading.draft.writer, model=None))
@@ -262,11 +275,16 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
 
 
 def shown(tab: Any, plane: str = "") -> str:
-    """The pixels of the first canvas (of one plane), as a data URI."""
+    """The pixels of the first canvas (of one plane), as a data URI, once two looks 150 ms apart agree."""
     selector = f'[data-plane="{plane}"] canvas' if plane else "canvas"
-    tab.wait_for_timeout(200)
-    uri: str = tab.evaluate("s => document.querySelector(s).toDataURL()", selector)
-    return uri
+    last = ""
+    for _ in range(40):
+        tab.wait_for_timeout(150)
+        uri: str = tab.evaluate("s => document.querySelector(s).toDataURL()", selector)
+        if uri == last:
+            return uri
+        last = uri
+    raise AssertionError("the picture never came to rest")
 
 
 def test_clicking_a_citation_hides_its_evidence_and_the_sentence_that_it_holds(opened: Any) -> None:

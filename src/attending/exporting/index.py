@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..records import Judged, Reading, Sentence, Struck
-from .page import render, shown_evidence, told
+from .page import EXPERT, caught_by_checker, render, shown_evidence, told
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def caught_in(readings: Sequence[Reading]) -> Caught | None:
         for judged in reading.verdict.judged:
             if judged.sentence not in sentences:
                 continue
-            for struck in judged.struck:
+            for struck in (k for k in judged.struck if k.rule != EXPERT):
                 caught.append(Caught(reading, sentences[judged.sentence], judged, struck))
 
     def rank(c: Caught) -> tuple[bool, bool, int, int]:
@@ -68,7 +68,7 @@ def index_page(
             "page": quote(PurePath((pages or {}).get(r.id, f"{r.id}/page.html")).as_posix()),
             "thumbnail": (thumbnails or {}).get(r.id),
             "present": [f for f in r.findings if f.presence == "present"],
-            "caught": sum(len(j.struck) for j in r.verdict.judged),
+            "caught": caught_by_checker(r),
         }
         for r in readings
     ]

@@ -102,6 +102,9 @@
         context.font = `600 ${size}px sans-serif`;
         context.textBaseline = "bottom";
         context.fillStyle = "rgba(243, 201, 105, 0.9)";
+        context.lineWidth = size / 6;
+        context.strokeStyle = "rgba(0, 0, 0, 0.75)";
+        context.strokeText("DRAFT", size * 0.5, this.canvas.height - size * 0.35);
         context.fillText("DRAFT", size * 0.5, this.canvas.height - size * 0.35);
       }
     }

@@ -44,6 +44,9 @@ KINDS = {
 CONDITIONS = ("gate", "quality", "context")
 """Kinds of evidence under which something may be said, but which do not hold it up: a sentence falls with the rest."""
 
+EXPERT = "expert"
+"""The rule under which a signing expert's own rewording is kept."""
+
 PLANES = {"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal", "own": "As acquired"}
 
 UNITS = {"1": "", "[hnsf'U]": "HU", "{score}": "", "cm3": "cm³", "mm2": "mm²", "mm3": "mm³", "ml": "ml"}
@@ -114,7 +117,14 @@ def _template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "unit": unit, "stop": stop, "raw": Markup, "png": data_uri}
+    environment.filters |= {
+        "number": number,
+        "unit": unit,
+        "stop": stop,
+        "plane": lambda v: v if len(v) <= 3 else v.lower(),
+        "raw": Markup,
+        "png": data_uri,
+    }
     return environment.get_template(name)
 
 
@@ -215,11 +225,16 @@ def view(reading: Reading, pictures: Sequence[Picture], review: Review | None) -
         "pictures": [(p, next(i for i in reading.case.images if i.id == p.image)) for p in pictures],
         "planes": PLANES,
         "missing": [i.id for i in reading.case.images if i.id not in {p.image for p in pictures}],
-        "caught": sum(len(j.struck) for j in reading.verdict.judged),
+        "caught": caught_by_checker(reading),
         "producers": _models(reading),
         "abstentions": [a for a in reading.verdict.abstentions if not any(n.what in a for n in reading.not_assessed)],
         "total_seconds": sum(s for _, s in reading.seconds),
     }
+
+
+def caught_by_checker(reading: Reading) -> int:
+    """How many wordings the checker struck; what an expert reworded at signing is no catch."""
+    return sum(k.rule != EXPERT for j in reading.verdict.judged for k in j.struck)
 
 
 def told(reading: Reading) -> list[dict[str, Any]]:
