@@ -181,6 +181,20 @@ class Parsed:
                 target.sites.append(organ)
                 target.sides |= organ.sides
 
+        for mention in made:
+            if not mention.sites and self.book.terms[mention.name].region == "any":
+                mention.sites += self._inside(mention)
+
+    def _inside(self, mention: Mention) -> list[Mention]:
+        """The part of the body that a wording of a finding holds itself: the rib of a "rib fracture"."""
+        for at in range(mention.start, mention.end):
+            for phrase, entries in self.book.wordings.get(self.words[at], ()):
+                organ = next((e for e in entries if e.kind == "organ"), None)
+                fits = at + len(phrase) <= mention.end and tuple(self.words[at : at + len(phrase)]) == phrase
+                if organ is not None and fits and organ.name not in mention.name:
+                    return [Mention("organ", organ.name, at, at + len(phrase))]
+        return []
+
     def _holder(self, organ: Mention, made: list[Mention]) -> Mention | None:
         low = max((h for h in self.marks if h < organ.start), default=-1)
         high = min((h for h in self.marks if h > organ.start), default=len(self.words))
