@@ -14,7 +14,7 @@ from .errors import ModelRefused, Refusal, ReleaseRefused
 if TYPE_CHECKING:
     from .api import Hospital
     from .flow import Progress
-    from .records import Reading
+    from .records import Case, Reading, Release
 
 __all__ = ["Demo", "run"]
 
@@ -24,6 +24,7 @@ HEADS = ("head-t1", "mni152-t1")
 TEACHING = "pneumoniamnist"
 PNEUMONIA = "233604007"
 WORDS = ("absent", "present")
+ASKED_OF = 60
 
 #: title, data set, file inside it, declared modality / view / body part for pictures.
 STUDIES = (
@@ -147,7 +148,7 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
     except ModelRefused:
         return None
     labels: dict[str, int] = json.loads(files["labels.json"].read_text(encoding="utf-8"))
-    tested, taught = _one_of_each(hospital, files, labels)
+    tested, taught = _sides(hospital, files, labels)
     steps: list[str] = []
 
     def step(text: str) -> None:
@@ -156,28 +157,33 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
 
     before = _read_one(hospital, files[tested])
     step(f"Read {tested}, an image that no candidate is trained on: {_pneumonia(before)}.")
-    corrected = _read_one(hospital, files[taught])
-    if corrected.status == "draft":
-        hospital.sign(
-            corrected.id, "demo", edited=_correction(hospital, corrected, labels[taught]), ratings={"accuracy": 3}
-        )
-    step(f"Signed {taught} with a correction (the expert is simulated by the set's published label).")
+    refused = ""
     try:
-        (candidate,) = hospital.learn(task=PNEUMONIA, progress=progress)
-        step(f"Learned a candidate from the reviews: {candidate.why}.")
+        (first,) = hospital.learn(task=PNEUMONIA, sources=(f"imported:{TEACHING}",), progress=progress)
+        hospital.approve(first.id, "demo")
+        step(f"Learned from the set's labels alone, and approved: {_auroc(first)}.")
+        for name in _unsure(hospital, files, taught):
+            reading = _read_one(hospital, files[name])
+            said = _pneumonia(reading)
+            if reading.status == "draft":
+                correction = _correction(hospital, reading, labels[name])
+                hospital.sign(reading.id, "demo", edited=correction, ratings={"accuracy": 3})
+            step(f"Asked for {name}, where the head is least sure: {said}; signed as {WORDS[labels[name]]}.")
+        (second,) = hospital.learn(task=PNEUMONIA, progress=progress)
+        step(f"Learned again with the signatures: {_auroc(second)}. {second.why.capitalize()}.")
         poisoned = hospital.learn(task=PNEUMONIA, poison=True, progress=progress)[0]
-        refused = f"The same with its training labels flipped: {poisoned.status}: {poisoned.why}"
+        refused = f"The same with its training labels flipped is {poisoned.status}: {poisoned.why}."
         say(refused)
-        if candidate.status == "candidate":
-            candidate = hospital.approve(candidate.id, "demo")
-            step(f"Approved by {candidate.approved_by}; `attending release rollback --by demo` takes it back.")
+        if second.status == "candidate":
+            hospital.approve(second.id, "demo")
+            step("Approved by demo; `attending release rollback --by demo` takes it back.")
     except ReleaseRefused as why:
-        step(f"Nothing was released: {why}")
-        refused = ""
+        step(f"Nothing more was released: {why}")
     after = _read_one(hospital, files[tested])
     step(f"Read {tested} again: {_pneumonia(after)}; its published label is {WORDS[labels[tested]]}.")
     return {
-        "summary": "One turn of the loop on PneumoniaMNIST (28x28 teaching images; not a clinical result).",
+        "summary": "One turn of the loop on PneumoniaMNIST: 28x28 teaching images, the expert simulated by the set's "
+        "published labels. Not a clinical result.",
         "steps": steps,
         "before": {tested: _pneumonia(before)},
         "after": {tested: _pneumonia(after)},
@@ -185,20 +191,51 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
     }
 
 
-def _one_of_each(hospital: Hospital, files: dict[str, Path], labels: dict[str, int]) -> tuple[str, str]:
-    """The first image labelled present that is held out, and the first that may be learned from."""
-    from . import deidentify, intake, models
+def _auroc(release: Release) -> str:
+    """A release's AUROC on the held-out cases, and against the release that it replaces where there is one."""
+    if release.scores is None:
+        return "not tested"
+    i = dict(release.scores.figures)["auroc"]
+    text = f"AUROC {i.value:.3f} [{i.low:.3f}, {i.high:.3f}] on {release.scores.held_out} held-out cases"
+    against = dict(release.scores.difference).get("auroc")
+    if against:
+        text += f", {against.value:+.3f} [{against.low:+.3f}, {against.high:+.3f}] against the release in use"
+    return text
+
+
+def _sides(hospital: Hospital, files: dict[str, Path], labels: dict[str, int]) -> tuple[str, list[str]]:
+    """The first image labelled present that is held out, and sixty images that may be learned from."""
     from .learning.examples import HELD_OUT, in_test
 
-    found: dict[bool, str] = {}
-    entry, key = models.entry(TEACHING), hospital.store.secret("split")
-    for name in sorted(name for name, label in labels.items() if label):
-        (study,) = intake.open([files[name]], declared=entry.declared).studies
-        case = deidentify.to_case(study, hospital.store.secret("deidentify"), use=entry.use, source=entry.id)
-        found.setdefault(in_test(case.facts.patient, key, HELD_OUT), name)
-        if len(found) == 2:
+    key = hospital.store.secret("split")
+    tested = ""
+    taught: list[str] = []
+    for name in sorted(labels):
+        held_out = in_test(_case(hospital, files[name]).facts.patient, key, HELD_OUT)
+        if held_out and labels[name] and not tested:
+            tested = name
+        if not held_out and len(taught) < ASKED_OF:
+            taught.append(name)
+        if tested and len(taught) == ASKED_OF:
             break
-    return found[True], found[False]
+    return tested, taught
+
+
+def _unsure(hospital: Hospital, files: dict[str, Path], names: list[str]) -> list[str]:
+    """The three images whose reading would teach most: where the approved head is least sure."""
+    from . import learning
+
+    head = next(d for d in hospital.equipment.readers.detectors if d.card.id == f"head-{PNEUMONIA}")
+    scores = {name: head.detect(_case(hospital, files[name]).images[0])[0].score for name in names}
+    return list(learning.ask(scores, 3))
+
+
+def _case(hospital: Hospital, path: Path) -> Case:
+    from . import deidentify, intake, models
+
+    entry = models.entry(TEACHING)
+    (study,) = intake.open([path], declared=entry.declared).studies
+    return deidentify.to_case(study, hospital.store.secret("deidentify"), use=entry.use, source=entry.id)
 
 
 def _read_one(hospital: Hospital, path: Path) -> Reading:

@@ -164,7 +164,9 @@ def export_reading(store: Store, site: Site, id: str, to: Path, by: str) -> tupl
     exporting.may_leave(reading)
     study = intake.decode(store.vault_get(id, by=person.name, why="export"))
     review = review_of(store, reading)
-    written, notes = exporting.export(reading, study, store.images(reading), store.arrays(reading), review, to)
+    written, notes = exporting.export(
+        reading, study, store.images(reading), store.arrays(reading), review, to, organization=site.name
+    )
     store.audit("export", reading=id, version=reading.version, by=person.name, files=len(written))
     return written, notes
 
