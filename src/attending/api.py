@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import AttendingError, Refusal, SiteError
+from .errors import InputRefused, Refusal, SiteError
 
 if TYPE_CHECKING:
     from . import flow
@@ -97,11 +97,12 @@ class Hospital:
         declared = {k: v for k, v in (("modality", modality), ("view", view), ("body_part", body_part)) if v}
         for group in _by_source(paths, self.cache):
             source = models.entry(group.source) if group.source else None
-            opened = intake.open(
-                group.paths, declared={**(source.declared if source else {}), **declared}, limits=self.site.limits
-            )
-            yield from opened.refused
-            for study, path in zip(opened.studies, opened.inputs, strict=True):
+            given = {**(source.declared if source else {}), **declared}
+            for item in intake.each(group.paths, declared=given, limits=self.site.limits):
+                if isinstance(item, Refusal):
+                    yield item
+                    continue
+                path, study = item
                 try:
                     yield flow.read_study(
                         study,
@@ -112,7 +113,7 @@ class Hospital:
                         use=source.use if source else "care",
                         progress=progress,
                     )
-                except _of_the_input() as refused:
+                except InputRefused as refused:
                     yield Refusal(path, refused)
 
     def show(self, id: str, version: int | None = None) -> Reading:
@@ -346,9 +347,3 @@ def _by_source(paths: Sequence[str | Path], cache: Path) -> list[_Group]:
         source = resolved.relative_to(root).parts[0] if resolved.is_relative_to(root) and resolved != root else None
         groups.setdefault(source, _Group(source, [])).paths.append(str(path))
     return list(groups.values())
-
-
-def _of_the_input() -> tuple[type[AttendingError], ...]:
-    from .errors import InputRefused
-
-    return (InputRefused,)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Home, Json, emit, message, note, progress, say
+from .common import Home, Json, emit, error_fields, message, note, progress, say
 
 models_app = typer.Typer(no_args_is_help=True, help="Models: list, info, pull, check.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, pull.")
@@ -29,9 +29,15 @@ def list_models(as_json: Json = False, home: Home = None) -> None:
             card = status.card
             if as_json:
                 emit(
-                    id=card.id, version=card.version, protocols=list(card.protocols), licence=card.licence, use=card.use,
-                    usable=status.usable, why=status.why, do=status.do,
-                )  # fmt: skip
+                    id=card.id,
+                    version=card.version,
+                    protocols=list(card.protocols),
+                    licence=card.licence,
+                    use=card.use,
+                    usable=status.usable,
+                    why=status.why,
+                    do=status.do,
+                )
             else:
                 mark = "usable" if status.usable else f"not usable: {status.why}; do: {status.do}"
                 say(f"{card.id:32} {', '.join(card.protocols):12} {card.licence or 'no licence stated':14} {mark}")
@@ -89,7 +95,7 @@ def list_data(as_json: Json = False) -> None:
         if as_json:
             emit(id=entry.id, title=entry.title, licence=entry.licence, use=entry.use, pulled=here)
         else:
-            where = str(site.cache_dir() / entry.id) if here else "not pulled"
+            where = str(site.cache_dir() / entry.id / entry.version) if here else "not pulled"
             say(f"{entry.id:20} {entry.licence or 'no licence stated':16} {entry.use:6} {where}\n    {entry.title}")
 
 
@@ -116,10 +122,7 @@ def _pull(ids: list[str], as_json: bool, home: Home) -> None:
             except ModelRefused as error:
                 failed += 1
                 if as_json:
-                    emit(
-                        error={"code": error.code, "seen": error.seen, "allowed": error.allowed, "do": error.do},
-                        input=id,
-                    )
+                    emit(error=error_fields(error), input=id)
                 message(error, f"{id}: not pulled")
                 continue
             if as_json:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import InputRefused, ModalityUndeclared, NotAnImage, Refusal, SameUidOtherBytes, TooLarge
+from ..errors import InputRefused, ModalityUndeclared, NotAnImage, Refusal, SameUidOtherBytes, TooLarge, Truncated
 from ..records import SourceFile, Stack, Study
 from .describe import MODALITIES, text
 from .dicom import Built, Entry, build, common_label, in_order
@@ -70,6 +70,29 @@ def open(
     Bad input never raises: each becomes a Refusal whose error says what was seen, what was allowed and what to do,
     without any identifier.
     """
+    studies: list[Study] = []
+    refused: list[Refusal] = []
+    inputs: list[str] = []
+    for item in each(paths, declared=declared, limits=limits, progress=progress):
+        if isinstance(item, Refusal):
+            refused.append(item)
+        else:
+            studies.append(item[1])
+            inputs.append(item[0])
+    return Opened(tuple(studies), tuple(refused), tuple(inputs))
+
+
+def each(
+    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    *,
+    declared: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, Study] | Refusal]:
+    """``open``, one study at a time, as (input as typed, study), so that an archive needs the memory of one study.
+
+    All files are looked at first, since the images of one study may lie anywhere below the paths.
+    """
     typed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     said = {str(k): str(v) for k, v in (declared or {}).items()}
     bounds = limits or DefaultLimits()
@@ -78,8 +101,17 @@ def open(
         reader = _Reader(said, bounds, _Counter(progress, 2 * len(found)))
         for candidate in found:
             reader.add(candidate)
-        studies = reader.finish()
-    return Opened(tuple(studies), (*refused, *reader.refused), tuple(reader.inputs))
+    told = 0
+    yield from refused
+    for key in reader.order:
+        with quiet():
+            made = reader.study(key)
+        yield from reader.refused[told:]
+        told = len(reader.refused)
+        if made is not None:
+            yield made
+    reader.lone_directories()
+    yield from reader.refused[told:]
 
 
 def decode(study: Study, *, limits: Limits | None = None) -> Study:
@@ -108,20 +140,32 @@ class _Counter:
             self.progress(self.done, self.total)
 
 
+@dataclass(frozen=True)
+class _Met:
+    """A DICOM file that was looked at and put down again, to be read when its study's turn comes."""
+
+    candidate: Candidate
+    sha256: str
+
+
+KEPT_IN_MEMORY = 512 * 2**20
+"""Bytes of DICOM files kept from the first look to the reading; what comes after is read from disk a second time."""
+
+
 class _Reader:
-    """Collects files, then makes studies of them in the order in which their first file was met."""
+    """Looks at every file, then makes studies of them in the order in which their first file was met."""
 
     def __init__(self, declared: dict[str, str], limits: Limits, tick: _Counter) -> None:
         self.declared, self.limits, self.tick = declared, limits, tick
         self.refused: list[Refusal] = []
-        self.flat: dict[str, Study] = {}
-        self.groups: dict[Hashable, list[Entry]] = defaultdict(list)
+        self.flat: dict[str, tuple[Kind, Candidate]] = {}
+        self.groups: dict[Hashable, list[Entry | _Met]] = defaultdict(list)
+        self.folders: dict[Hashable, set[str]] = defaultdict(set)
         self.by_uid: dict[str, str] = {}
         self.duplicates: dict[Hashable, int] = defaultdict(int)
         self.directories: list[Candidate] = []
         self.order: list[Hashable] = []
-        self.labels: dict[str, str] = {}
-        self.inputs: list[str] = []
+        self.kept = 0
 
     def add(self, candidate: Candidate) -> None:
         try:
@@ -131,21 +175,32 @@ class _Reader:
             if kind == "dicom":
                 self._dicom(candidate, data, digest)
             elif digest not in self.flat:
-                self.flat[digest] = self._one(kind, candidate, data, digest)
-                self.labels[digest] = candidate.label
+                self.flat[digest] = (kind, candidate)
                 self.order.append(digest)
             self.tick()
-            if kind != "dicom":
-                self.tick()
         except InputRefused as error:
             self.refused.append(Refusal(candidate.label, error))
             self.tick(2)
 
-    def _one(self, kind: Kind, candidate: Candidate, data: bytes, digest: str) -> Study:
-        stacks = _flat(kind, data, self.declared, self.limits)
-        name = candidate.path.name
-        files = (SourceFile(name, data, digest),)
-        return Study(kind, study_digest([digest]), files, stacks, declared=tuple(sorted(self.declared.items())))
+    def _one(self, digest: str) -> tuple[str, Study] | None:
+        kind, candidate = self.flat[digest]
+        self.tick()
+        try:
+            data = self._again(candidate, digest)
+            stacks = _flat(kind, data, self.declared, self.limits)
+        except InputRefused as error:
+            self.refused.append(Refusal(candidate.label, error))
+            return None
+        files = (SourceFile(candidate.path.name, data, digest),)
+        study = Study(kind, study_digest([digest]), files, stacks, declared=tuple(sorted(self.declared.items())))
+        return candidate.label, study
+
+    def _again(self, candidate: Candidate, digest: str) -> bytes:
+        """The bytes of a file that was looked at before; refused where they are others by now."""
+        data = read(candidate)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise Truncated("a file that changed while it was read", "a file at rest", "read it again once it is whole")
+        return data
 
     def _dicom(self, candidate: Candidate, data: bytes, digest: str) -> None:
         try:
@@ -174,37 +229,51 @@ class _Reader:
         self.by_uid[uid] = digest
         if not self.groups[group]:
             self.order.append(group)
-        self.groups[group].append(entry)
+        self.folders[group].add(entry.folder)
+        self.kept += len(data)
+        self.groups[group].append(entry if self.kept <= KEPT_IN_MEMORY else _Met(candidate, digest))
 
-    def finish(self) -> list[Study]:
-        studies = []
-        for key in self.order:
-            study = self.flat[key] if isinstance(key, str) else self._study(key)
-            if study is not None:
-                studies.append(study)
-                self.inputs.append(
-                    self.labels[key] if isinstance(key, str) else common_label([e.label for e in self.groups[key]])
-                )
+    def study(self, key: Hashable) -> tuple[str, Study] | None:
+        """The study of one key of ``order`` with the input it came from; None where it was refused."""
+        return self._one(key) if isinstance(key, str) else self._study(key)
+
+    def lone_directories(self) -> None:
         for candidate in self.directories:
-            if not any(_is_below(e.folder, candidate.folder) for group in self.groups.values() for e in group):
+            if not any(_is_below(folder, candidate.folder) for group in self.folders.values() for folder in group):
                 error = NotAnImage(
                     "a DICOMDIR index without its images", "DICOM images", "name the folder of the images"
                 )
                 self.refused.append(Refusal(candidate.label, error))
-        return studies
 
-    def _study(self, key: Hashable) -> Study | None:
-        entries = in_order(self.groups[key])
+    def _entries(self, key: Hashable) -> list[Entry]:
+        """The files of one study, those put down read again; they are forgotten here, to free their memory."""
+        entries = []
+        for met in self.groups.pop(key):
+            if isinstance(met, Entry):
+                entries.append(met)
+                continue
+            try:
+                data = self._again(met.candidate, met.sha256)
+                entries.append(_entry(met.candidate, met.candidate.path.name, data, met.sha256, self.limits))
+            except InputRefused as error:
+                self.refused.append(Refusal(met.candidate.label, error))
+        return entries
+
+    def _study(self, key: Hashable) -> tuple[str, Study] | None:
+        entries = in_order(self._entries(key))
+        if not entries:
+            return None
+        label = common_label([e.label for e in entries])
         try:
             built = build(entries, self.declared, self.limits.max_voxels, self.tick)
         except InputRefused as error:
-            self.refused.append(Refusal(common_label([e.label for e in entries]), error))
+            self.refused.append(Refusal(label, error))
             return None
         except MemoryError:
-            self.refused.append(Refusal(common_label([e.label for e in entries]), _no_memory()))
+            self.refused.append(Refusal(label, _no_memory()))
             return None
         self.refused += [Refusal(e.label, error) for e, error in built.refused]
-        return self._made(built, key) if built.entries else None
+        return (label, self._made(built, key)) if built.entries else None
 
     def _made(self, built: Built, key: Hashable) -> Study:
         files = tuple(SourceFile(e.name, e.data, e.sha256) for e in built.entries)
@@ -269,4 +338,4 @@ def _is_below(folder: str, top: str) -> bool:
     return folder == top or folder.startswith(f"{top.rstrip(os.sep)}{os.sep}")
 
 
-__all__ = ["DefaultLimits", "Limits", "Opened", "decode", "open", "study_digest"]
+__all__ = ["DefaultLimits", "Limits", "Opened", "decode", "each", "open", "study_digest"]
