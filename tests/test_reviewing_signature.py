@@ -164,91 +164,6 @@ def test_sentences_added_removed_and_moved() -> None:
     assert final.draft.sentences[0] == reading().draft.sentences[4]
 
 
-def test_a_flip_needs_every_sentence_that_rests_on_it() -> None:
-    def flip(d: dict[str, Any]) -> None:
-        d["findings"][0]["presence"] = "absent"
-
-    with pytest.raises(
-        EditRefused, match=r"sentence s1 still rests on finding f1, which you changed from present to abs"
-    ):
-        sign(edited(flip))
-
-    def flip_and_one(d: dict[str, Any]) -> None:
-        flip(d)
-        reword(d, "s1", "No glioma is seen.")
-
-    with pytest.raises(EditRefused, match=r"sentence s5 still rests on .* do: reword or take out s5 in"):
-        sign(edited(flip_and_one))
-
-    def whole(d: dict[str, Any]) -> None:
-        flip_and_one(d)
-        drop("s5")(d)
-
-    signed, final = sign(edited(whole))
-    assert [(e.kind, e.target, e.before, e.after) for e in signed.edits] == [
-        ("finding_flipped", "f1", "present", "absent"),
-        ("sentence_removed", "s5", "Impression: glioma.", None),
-        ("sentence_changed", "s1", "A glioma is present.", "No glioma is seen."),
-    ]
-    glioma = final.findings[0]
-    assert (glioma.presence, glioma.region, glioma.score) == ("absent", None, 0.97)
-    assert signed.labels[0] == (GLIOMA.value, "absent")
-    assert [e.id for e in final.evidence if e.kind == "expert"] == ["x1", "x2"]
-    assert final.draft.sentences[0].rests_on == ("x2", "x1")
-    known = {e.id for e in final.evidence} | {f.id for f in final.findings}
-    assert all(set(s.rests_on) <= known for s in final.draft.sentences)
-
-
-def test_text_and_finding_may_not_contradict_each_other() -> None:
-    with pytest.raises(EditRefused, match="sentence s1 says that glioma is absent, finding f1 says present"):
-        sign(edited(lambda d: reword(d, "s1", "There is no glioma.")))
-    with pytest.raises(
-        EditRefused, match="a new sentence says that pleural effusion is present, finding f3 says absent"
-    ):
-        sign(edited(lambda d: d["sentences"].append({"text": "There is a left pleural effusion."})))
-    sign(edited(lambda d: d["sentences"].append({"text": "There is a right pleural effusion."})))
-    sign(edited(lambda d: reword(d, "s1", "Glioma cannot be excluded.")))
-
-
-def test_a_value_is_corrected_in_its_unit_and_its_sentence_with_it() -> None:
-    def value(d: dict[str, Any]) -> None:
-        d["findings"][1]["measurements"][0]["value"] = 15
-
-    with pytest.raises(
-        EditRefused, match=r"sentence s2 still rests on a value of finding f2, which you changed from 12"
-    ):
-        sign(edited(value))
-
-    def both(d: dict[str, Any]) -> None:
-        value(d)
-        reword(d, "s2", "A nodule of 1.5 cm is seen.")
-
-    signed, final = sign(edited(both))
-    assert [(e.kind, e.target, e.before, e.after) for e in signed.edits] == [
-        ("value_corrected", "m1", "12.4 mm", "15 mm"),
-        ("sentence_changed", "s2", "A nodule of 1.2 cm is seen.", "A nodule of 1.5 cm is seen."),
-    ]
-    assert final.findings[1].measurements[0].value == 15.0
-    assert final.draft.sentences[1].rests_on == ("x2", "x1")
-    assert final.evidence[-2].about == "m1"
-
-
-def test_a_side_is_corrected() -> None:
-    def side(d: dict[str, Any]) -> None:
-        d["findings"][2]["side"] = "right"
-
-    with pytest.raises(EditRefused, match=r"sentence s3 still rests on finding f3, whose side you changed from left"):
-        sign(edited(side))
-
-    def both(d: dict[str, Any]) -> None:
-        side(d)
-        reword(d, "s3", "No right pleural effusion.")
-
-    signed, final = sign(edited(both))
-    assert [(e.kind, e.target) for e in signed.edits] == [("side_corrected", "f3"), ("sentence_changed", "s3")]
-    assert final.findings[2].side == "right"
-
-
 def test_a_finding_is_added() -> None:
     def add(d: dict[str, Any]) -> None:
         measured = {"code": {"scheme": "SCT", "value": "81827009", "meaning": "Diameter"}, "value": 7, "unit": "mm"}
@@ -318,7 +233,10 @@ def put(*path: Any) -> Callable[[dict[str, Any]], object]:
         (put("findings", 0, "code", "value", "1"), "finding f1 has another code"),
         (put("findings", 0, "score", 0.1), "finding f1 has another score"),
         (put("findings", 0, "id", "f7"), "a finding has the id 'f7'"),
-        (lambda d: d["findings"].pop(1), "finding f2 is not in the edited report.*set its presence to 'absent'"),
+        (
+            lambda d: d["findings"][0]["measurements"].append({}),
+            "finding f1 has 1 measurements, it had 0",
+        ),
         (lambda d: d["findings"].append(d["findings"][0]), "finding f1 is there twice"),
         (put("findings", 1, "measurements", []), "finding f2 has 0 measurements, it had 1"),
         (put("findings", 1, "measurements", 0, "unit", "cm"), "has another unit; allowed: another value only, in mm"),

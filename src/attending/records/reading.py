@@ -101,6 +101,7 @@ EditKind = Literal[
     "sentence_changed",
     "sentence_moved",
     "finding_added",
+    "finding_removed",
     "finding_flipped",
     "side_corrected",
     "value_corrected",
@@ -110,12 +111,17 @@ RATING_AXES = ("accuracy", "symptoms", "history", "severity", "urgency", "clarit
 
 @dataclass(frozen=True)
 class Edit:
-    """One structured difference. target is the sentence's, finding's or measurement's id."""
+    """One structured difference. target is the sentence's, finding's or measurement's id.
+
+    note  what a rule did in consequence of another edit ("restated by rule from finding f1"); empty for what the expert
+          typed.
+    """
 
     kind: EditKind
     target: str
     before: str | None
     after: str | None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..records import Code, Edit, Evidence, Finding, Judged, Measurement, Producer, Reading, Sentence, Struck
+from ..records.reading import Section
+from .agreement import names_finding, still_asked, warnings
 from .document import WantedFinding, WantedSentence, check_frame, findings, refused, sentences
-
-if TYPE_CHECKING:
-    from ..terms import Assertion
-
-SIDE_WORDS = {"left": r"\bleft\b", "right": r"\bright\b", "bilateral": r"\b(bilateral\w*|both)\b"}
+from .restate import added, carriers, outdated, restated, rested
 
 
 @dataclass
 class Changes:
-    """What has been changed so far. taken: every id in use; experts: finding id -> the expert's evidence about it."""
+    """What has been changed so far. taken: every id in use; experts: finding id -> the expert's evidence about it.
+
+    own  the sentences that the expert worded; corrected  finding id -> (as drafted, as it is now or None if removed).
+    """
 
     when: str
     taken: set[str]
@@ -27,6 +27,8 @@ class Changes:
     evidence: list[Evidence] = field(default_factory=list)
     experts: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    own: list[Sentence] = field(default_factory=list)
+    corrected: dict[str, tuple[Finding, Finding | None]] = field(default_factory=dict)
 
     def fresh(self, prefix: str) -> str:
         number = 1
@@ -52,20 +54,63 @@ def apply(reading: Reading, edited: Mapping[str, Any], when: str) -> tuple[Readi
     changes = Changes(when, ids | {m.id for f in reading.findings for m in f.measurements})
     for item in wanted_findings:
         _finding(item, changes)
-    _refuse_stale(reading, wanted_findings, wanted)
-    _refuse_contrary(changes.findings, wanted)
-    draft, judged = _sentences(reading, wanted, changes)
-    gone = {m.id: f.id for f in reading.findings for m in f.measurements if m.id}
-    gone = {m: f for m, f in gone.items() if not any(k.id == m for c in changes.findings for k in c.measurements)}
-    kept = tuple(replace(e, about=gone[e.about]) if e.about in gone else e for e in reading.evidence)
+    kept = {item.old.id for item in wanted_findings if item.old}
+    for gone in (f for f in reading.findings if f.id not in kept):
+        _removed(gone, changes)
+    items = {item.old.id: item for item in wanted_findings if item.old}
+    draft, judged = _sentences(reading, wanted, items, changes)
+    draft, judged = _unsaid(reading, draft, judged, changes)
+    if reading.draft.sentences and not draft:
+        raise refused("no sentence is left after the findings that you took out", "at least one", "say what was seen")
+    verdict = replace(
+        reading.verdict,
+        judged=judged,
+        questions=still_asked(reading.verdict.questions, changes.corrected.values()),
+        alerts=(
+            *still_asked(reading.verdict.alerts, changes.corrected.values()),
+            *_warnings(draft, changes),
+        ),
+    )
     changed = replace(
         reading,
         findings=tuple(changes.findings),
-        evidence=(*kept, *changes.evidence),
+        evidence=(*_evidence(reading, changes), *changes.evidence),
         draft=replace(reading.draft, sentences=draft),
-        verdict=replace(reading.verdict, judged=judged),
+        verdict=verdict,
     )
     return changed, tuple(changes.edits)
+
+
+def _evidence(reading: Reading, changes: Changes) -> Iterable[Evidence]:
+    """The draft's evidence: what was about a measurement that is gone is about its finding, or about nothing."""
+    there = {f.id for f in changes.findings} | {m.id for f in changes.findings for m in f.measurements}
+    owner = {m.id: f.id for f in reading.findings for m in f.measurements if m.id}
+    for item in reading.evidence:
+        about = item.about if item.about in there else owner.get(item.about or "")
+        drafted = item.about in owner or any(f.id == item.about for f in reading.findings)
+        yield replace(item, about=about if about in there else None) if drafted else item
+
+
+def _warnings(draft: tuple[Sentence, ...], changes: Changes) -> tuple[str, ...]:
+    """What the expert's own sentences say against any finding, and the others against those that were touched."""
+    own = {s.id for s in changes.own}
+    touched = set(changes.experts)
+    others = [s for s in draft if s.id not in own and s.section in ("findings", "impression")]
+    return tuple(
+        dict.fromkeys(
+            (
+                *warnings(changes.own, changes.findings),
+                *warnings(others, [f for f in changes.findings if f.id in touched]),
+            )
+        )
+    )
+
+
+def _removed(old: Finding, changes: Changes) -> None:
+    changes.edits.append(Edit("finding_removed", old.id, _said(old), None))
+    changes.corrected[old.id] = (old, None)
+    text = f"The signing expert took out: {old.code.meaning} (the draft said {old.presence})"
+    changes.expert(text, None, old.id)
 
 
 def _finding(item: WantedFinding, changes: Changes) -> None:
@@ -104,10 +149,12 @@ def _finding(item: WantedFinding, changes: Changes) -> None:
             text = f"The signing expert states: {after.code.meaning} {_value(after)} (the draft said {_value(before)})"
             changes.expert(text, target, old.id)
     changes.findings.append(new)
+    if old.id in changes.experts:
+        changes.corrected[old.id] = (old, new)
 
 
 def _sentences(
-    reading: Reading, wanted: tuple[WantedSentence, ...], changes: Changes
+    reading: Reading, wanted: tuple[WantedSentence, ...], items: Mapping[str, WantedFinding], changes: Changes
 ) -> tuple[tuple[Sentence, ...], tuple[Judged, ...]]:
     verdicts = {j.sentence: j for j in reading.verdict.judged}
     kept = [w.old.id for w in wanted if w.old]
@@ -123,13 +170,18 @@ def _sentences(
             where = f"{old.section}, {before.index(old.id) + 1}"
             changes.edits.append(Edit("sentence_moved", old.id, where, f"{want.section}, {place}"))
         if old and not want.reworded:
-            draft.append(replace(old, section=want.section))
-            if old.id in verdicts:
-                judged.append(verdicts[old.id])
+            again = _again(reading, old, items, changes)
+            if again:
+                draft.append(replace(again, section=want.section))
+                if again != old:
+                    judged.append(_restated_verdict(again, old, verdicts.get(old.id)))
+                elif old.id in verdicts:
+                    judged.append(verdicts[old.id])
             continue
         id = old.id if old else changes.fresh("s")
         expert = changes.expert(f"The signing expert states: {want.text}", None, None)
-        cited = dict.fromkeys((expert, *_corrections(reading, old, changes), *(want.rests_on or ())))
+        there = [i for i in want.rests_on or () if i not in changes.corrected or changes.corrected[i][1]]
+        cited = dict.fromkeys((expert, *_corrections(reading, old, changes), *there))
         if old and want.text == old.text:
             changes.edits.append(Edit("sentence_changed", id, _rests(old.rests_on), _rests(tuple(cited))))
         elif old:
@@ -137,8 +189,64 @@ def _sentences(
         else:
             changes.edits.append(Edit("sentence_added", id, None, want.text))
         draft.append(Sentence(id, want.text, want.section, tuple(cited), Producer(), want.text))
+        changes.own.append(draft[-1])
         judged.append(_expert_verdict(id, old, want.text, verdicts.get(id)))
     return tuple(draft), tuple(judged)
+
+
+def _again(reading: Reading, old: Sentence, items: Mapping[str, WantedFinding], changes: Changes) -> Sentence | None:
+    """An untouched sentence as it stands after the corrections of its findings: itself, restated, or None for gone."""
+    about = rested(reading, old)
+    fixed = [f for f in about if f.id in changes.corrected and outdated(old, *changes.corrected[f.id])]
+    if not fixed:
+        return old
+    text = restated(reading, old, items)
+    which = "finding " + ", ".join(f.id for f in fixed)
+    if text is None:
+        changes.edits.append(Edit("sentence_removed", old.id, old.text, None, f"rested only on {which}, taken out"))
+        return None
+    corrected = [f.id for f in about if f.id in changes.corrected]
+    cited = [i for f in corrected for i in ((f,) if changes.corrected[f][1] else ())]
+    cited += [x for f in corrected for x in changes.experts.get(f, ())]
+    cited += [i for i in old.rests_on if not any(i in carriers(reading, changes.corrected[f][0]) for f in corrected)]
+    new = replace(old, text=text, rests_on=tuple(dict.fromkeys(cited)), producer=Producer(), plain=text)
+    changed = (old.text, text) if text != old.text else (_rests(old.rests_on), _rests(new.rests_on))
+    changes.edits.append(Edit("sentence_changed", old.id, *changed, f"restated by rule from {which}"))
+    return new
+
+
+def _restated_verdict(new: Sentence, old: Sentence, verdict: Judged | None) -> Judged:
+    struck = verdict.struck if verdict else ()
+    if new.text != old.text:
+        why = "a finding that it rests on was corrected by the signing expert"
+        struck = (*struck, Struck(old.text, "expert", why, old.producer))
+    return Judged(new.id, "supported", "expert", "restated by rule from what the signing expert corrected", struck)
+
+
+def _unsaid(
+    reading: Reading, draft: tuple[Sentence, ...], judged: tuple[Judged, ...], changes: Changes
+) -> tuple[tuple[Sentence, ...], tuple[Judged, ...]]:
+    """With a sentence for each finding that the expert added or corrected and that neither they nor the draft word."""
+    said = {f.id for s in reading.draft.sentences for f in rested(reading, s)}
+    sentences, verdicts = list(draft), list(judged)
+    for finding in changes.findings:
+        experts = changes.experts.get(finding.id, ())
+        if not experts or finding.id in said or names_finding(changes.own, finding):
+            continue
+        summed_up = finding.presence != "absent" and any(s.section == "impression" for s in sentences)
+        sections: tuple[Section, ...] = ("findings", "impression") if summed_up else ("findings",)
+        for section in sections:
+            text = added(finding, section)
+            new = Sentence(changes.fresh("s"), text, section, (finding.id, *experts), Producer(), text)
+            places = [n for n, s in enumerate(sentences, 1) if s.section == section]
+            sentences.insert(max(places, default=0), new)
+            changes.edits.append(
+                Edit("sentence_added", new.id, None, text, f"stated by rule from finding {finding.id}")
+            )
+            why = "stated by rule from what the signing expert added"
+            verdicts.append(Judged(new.id, "supported", "expert", why))
+    order = {s.id: n for n, s in enumerate(sentences)}
+    return tuple(sentences), tuple(sorted(verdicts, key=lambda j: order.get(j.sentence, len(order))))
 
 
 def _expert_verdict(id: str, old: Sentence | None, text: str, verdict: Judged | None) -> Judged:
@@ -152,96 +260,7 @@ def _corrections(reading: Reading, old: Sentence | None, changes: Changes) -> li
     """The expert evidence on findings that the sentence used to rest on."""
     if old is None:
         return []
-    return [
-        x for f in reading.findings if set(old.rests_on) & _carriers(reading, f) for x in changes.experts.get(f.id, ())
-    ]
-
-
-def _carriers(reading: Reading, finding: Finding) -> set[str]:
-    """Every id that stands for the finding: its own, its measurements', and the evidence that is about any of them."""
-    own = {finding.id, *(m.id for m in finding.measurements if m.id)}
-    return own | {e.id for e in reading.evidence if e.about in own}
-
-
-def _refuse_stale(reading: Reading, found: tuple[WantedFinding, ...], wanted: tuple[WantedSentence, ...]) -> None:
-    """Raises EditRefused naming every untouched sentence that rests on what the expert corrected."""
-    stale: dict[str, str] = {}
-    for want in wanted:
-        if want.old is None or want.reworded:
-            continue
-        for item in found:
-            reason = item.old and _stale(reading, item.old, item.new, want.old)
-            if reason:
-                stale.setdefault(want.old.id, reason)
-    if stale:
-        (first, reason), *others = stale.items()
-        more = "".join(f"; so does {id}, on {why}" for id, why in others)
-        raise refused(
-            f"sentence {first} still rests on {reason}{more}",
-            "a report that agrees with itself: no sentence is rewritten in your name",
-            f"reword or take out {', '.join(stale)} in the same edited report",
-        )
-
-
-def _stale(reading: Reading, old: Finding, new: Finding, sentence: Sentence) -> str | None:
-    if not set(sentence.rests_on) & _carriers(reading, old):
-        return None
-    if new.presence != old.presence:
-        return f"finding {old.id}, which you changed from {old.presence} to {new.presence}"
-    if new.side != old.side and old.side and re.search(SIDE_WORDS[old.side], sentence.text, re.IGNORECASE):
-        return f"finding {old.id}, whose side you changed from {old.side} to {new.side or 'none'}"
-    for before, after in zip(old.measurements, new.measurements, strict=True):
-        if before.value != after.value and _names(sentence.text, before):
-            return f"a value of finding {old.id}, which you changed from {_value(before)} to {_value(after)}"
-    return None
-
-
-def _names(text: str, measured: Measurement) -> bool:
-    """Whether the text gives the measurement's value, rounded as it gives it; also in cm for mm, in l for ml."""
-    numbers = [(float(n), len(n.partition(".")[2])) for n in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
-    values = [
-        measured.value,
-        *(measured.value / by for unit, by in (("mm", 10), ("ml", 1000)) if measured.unit == unit),
-    ]
-    return any(abs(number - abs(v)) <= 0.5000001 * 10**-digits for number, digits in numbers for v in values)
-
-
-def _refuse_contrary(found: list[Finding], wanted: tuple[WantedSentence, ...]) -> None:
-    """Raises EditRefused where the expert's own wording says the contrary of a finding as it stands after the edit.
-
-    Findings are what the coded results and the learners see: a text that says "no" beside a finding that says
-    "present" would send the one to the colleague and the other to the registry.
-    """
-    from .. import terms
-
-    named = [(f, name) for f in found for name in _terms(f)]
-    for want in wanted:
-        for said in terms.parse(want.text) if want.reworded else ():
-            contrary = {"present": "absent", "absent": "present"}.get(said.presence)
-            meant = [f for f, name in named if _means(said, name)]
-            if said.side and any(f.side for f in meant):
-                meant = [f for f in meant if f.side in (said.side, "bilateral", None)]
-            if said.kind != "structure" and meant and all(f.presence == contrary for f in meant):
-                name = f"sentence {want.old.id}" if want.old else "a new sentence"
-                raise refused(
-                    f"{name} says that {said.finding} is {said.presence}, finding {meant[0].id} says {contrary}",
-                    "sentences and findings that agree: the text goes to a colleague, the findings to the registry",
-                    f"set the presence of finding {meant[0].id} to {said.presence!r} in the edited report, or reword",
-                )
-
-
-def _terms(finding: Finding) -> set[str]:
-    """The lexicon's names for a finding; empty where it knows none."""
-    from .. import terms
-
-    return {a.finding for a in terms.parse(finding.code.meaning) if a.kind == "finding"}
-
-
-def _means(said: Assertion, name: str) -> bool:
-    """Whether an assertion speaks of the finding with this name: to deny a tumour is to deny every kind of tumour."""
-    from .. import terms
-
-    return said.finding == name or (said.presence == "absent" and said.finding in terms.lexicon().ancestors(name))
+    return [x for f in rested(reading, old) for x in changes.experts.get(f.id, ())]
 
 
 def _in_order(before: list[str], after: list[str]) -> set[str]:

@@ -132,7 +132,10 @@ def sentences(reading: Reading, edited: Mapping[str, Any]) -> tuple[WantedSenten
 
 
 def findings(reading: Reading, edited: Mapping[str, Any]) -> tuple[WantedFinding, ...]:
-    """The findings that the expert wants, in order. Raises EditRefused naming the finding."""
+    """The findings that the expert wants, in order; what is not among them was taken out.
+
+    Raises EditRefused naming the finding.
+    """
     if "findings" not in edited:
         return tuple(WantedFinding(f, f) for f in reading.findings)
     known = {f.id: f for f in reading.findings}
@@ -151,13 +154,6 @@ def findings(reading: Reading, edited: Mapping[str, Any]) -> tuple[WantedFinding
         if any(w.old and w.old.id == id for w in wanted):
             raise refused(f"finding {id} is there twice", "each finding once", "leave the id out of the new one")
         wanted.append(WantedFinding(known[id], _changed(known[id], entry)))
-    missing = [f for f in known if not any(w.old and w.old.id == f for w in wanted)]
-    if missing:
-        raise refused(
-            f"finding {missing[0]} is not in the edited report",
-            "every finding of the reading: what a model claimed is not wiped out",
-            f"put it back and set its presence to 'absent' or 'uncertain' ({known[missing[0]].code.meaning})",
-        )
     return tuple(wanted)
 
 
@@ -179,6 +175,13 @@ def _changed(old: Finding, entry: Mapping[str, Any]) -> Finding:
             )
     presence = _presence(entry.get("presence", old.presence), name)
     side = _side(entry.get("side", old.side), name)
+    own = re.search(r"\b(left|right)\b", old.code.meaning, re.IGNORECASE)
+    if own and side != old.side and side not in (None, own.group().lower()):
+        raise refused(
+            f"{name} has the side {side!r}, its code says {own.group().lower()} ({old.code.meaning})",
+            "a side that the code allows",
+            f"take {name} out and add a new finding without an id",
+        )
     measured = old.measurements
     if "measurements" in entry:
         given = _objects(entry["measurements"], f"the measurements of {name}")

@@ -34,14 +34,17 @@ def review(
 
     edited   the report.json of this reading after editing, or None to sign it as it is. Sentences may be reworded,
              added (without id), removed (the entry taken out) and reordered; findings may be flipped (presence), change
-             side, or be added (without id); measurement values may be corrected in their unit. All else must stay.
+             side, be added (without id) or removed; measurement values may be corrected in their unit. All else must
+             stay.
     ratings  axis of RATING_AXES -> 1..5.
     by, when who, by the site's name for them, and when (ISO 8601 with its offset from UTC).
     seconds  how long the review took.
 
     What the expert worded rests on new evidence of kind "expert" and is supported by the rule "expert"; all other
-    sentences keep what they rest on and their verdicts. A sentence is never rewritten for the expert: one that rests on
-    a finding or value that they corrected must be reworded or removed by them. Raises AlreadySigned, and EditRefused
+    sentences keep what they rest on and their verdicts. A sentence that they left alone and that rests on a finding
+    that they corrected is restated by rule from its findings, and rests on these and on the expert; one that rested
+    only on findings that they took out goes; the edits say so in ``note``. Words of the expert that read as the
+    contrary of a coded finding are kept, with a line in the verdict's alerts. Raises AlreadySigned, and EditRefused
     naming the sentence, finding or axis.
     """
     if reading.status == "final":
