@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attending import intake
+from attending.errors import Refusal
 from attending.intake import opening
-from attending.records import Refusal
 from attending.testing import dicom
 
 
