@@ -46,11 +46,12 @@ class Demo:
     index: Path
     read: list[Reading] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+    turn: dict[str, Any] | None = None
 
 
-def run(home: Path, *, greyed: bool, say: Callable[[str], None], progress: Progress) -> Demo:
+def run(home: Path, *, say: Callable[[str], None], progress: Progress) -> Demo:
     """Pull, read, sign, learn, approve, read again, and write ``home/index.html``. What is missing is named."""
-    from . import exporting
     from .api import Hospital
 
     result = Demo(index=home / "index.html")
@@ -65,23 +66,28 @@ def run(home: Path, *, greyed: bool, say: Callable[[str], None], progress: Progr
                 say(f"read {item.id}: {title}")
                 titles[item.id] = title
                 result.read.append(item)
-        turn = _turn(hospital, say, progress)
+        result.turn = _turn(hospital, say, progress)
+        result.titles = titles
         result.index.parent.mkdir(parents=True, exist_ok=True)
-        result.index.write_bytes(
-            exporting.index_page(
-                result.read,
-                titles=titles,
-                pages={r.id: _below(hospital.files(r)["page.html"], home) for r in result.read},
-                thumbnails={
-                    r.id: path.read_bytes() for r in result.read if (path := hospital.files(r).get("thumbnail.png"))
-                },
-                turn=turn,
-                missing=tuple(result.missing),
-            )
-        )
+        result.index.write_bytes(index(hospital, result))
     for text in result.missing:
         say(text)
     return result
+
+
+def index(hospital: Hospital, demo: Demo) -> bytes:
+    """The index page: one caught sentence, a card for each study, and what changed in the loop."""
+    from . import exporting
+
+    files = {reading.id: hospital.files(reading) for reading in demo.read}
+    return exporting.index_page(
+        demo.read,
+        titles=demo.titles,
+        pages={id: _below(paths["page.html"], hospital.home) for id, paths in files.items()},
+        thumbnails={id: paths["thumbnail.png"].read_bytes() for id, paths in files.items() if "thumbnail.png" in paths},
+        turn=demo.turn,
+        missing=tuple(demo.missing),
+    )
 
 
 def _pull(hospital: Hospital, say: Callable[[str], None]) -> list[str]:

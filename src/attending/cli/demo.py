@@ -19,12 +19,11 @@ def demo(
     home: Annotated[
         Path | None, typer.Option("--home", envvar="ATTENDING_HOME", help="Where.", show_default="./attending-demo")
     ] = None,
-    greyed: Annotated[bool, typer.Option("--greyed", help="Grey every picture without a stated licence.")] = False,
 ) -> None:
     """Pull the demo's models and studies, read them, sign, learn, and write an index page."""
     from ..demo import run
 
     with progress("demo") as bar:
-        result = run(home or Path("attending-demo"), greyed=greyed, say=note, progress=bar)
+        result = run(home or Path("attending-demo"), say=note, progress=bar)
     say(f"open {result.index}")
     sys.exit(0 if result.read else 1)
