@@ -113,7 +113,7 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
     if (known := _by_code().get((finding.code.scheme, finding.code.value))) is not None:
         names.add(known)
     sites = set(organ_names(site_text)) | ({site_text.lower()} if site_text else set())
-    organs = set(organ_names(meaning))
+    organs = {*organ_names(meaning), *(site for a in Parsed(meaning).assertions for site in a.sites)}
     numbers: list[tuple[float, str]] = [(m.value, m.unit) for m in finding.measurements]
     for value in (finding.score, finding.probability):
         if value is not None:

@@ -6,6 +6,7 @@ import re
 
 from ..terms import Assertion, Quantity
 from ..terms.quantities import UNITS, same_unit
+from ..terms.tokens import stems
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
 
@@ -15,6 +16,10 @@ _SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b[^.;]{0,15}\b\1\b",
 
 # The part of the body that a study or a finding is of, and that may be named with it at any time.
 _WHOLE = {"head": {"head", "brain"}, "chest": {"chest"}, "abdomen": {"abdomen"}, "spine": {"spine"}}
+_BROAD = {
+    "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding", "change",
+    "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal", "opacification",
+}  # fmt: skip
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
 
@@ -85,7 +90,15 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
     if a.presence == "absent":
         above = set(claim.book.ancestors(a.finding))
         return [f for f in everything if f.presence == "absent" and f.names & above]
+    if not _generic(claim, a):
+        return []
     return [f for f in everything if f.presence != "absent" and a.finding in f.broader]
+
+
+def _generic(claim: Claim, a: Assertion) -> bool:
+    """Only a broad word may stand for a cited finding: "brain tumor" for a glioma, never "splenectomy"."""
+    said = set(stems(claim.text[a.span[0] : a.span[1]]))
+    return bool(said & _BROAD) or said == set(stems(a.finding))
 
 
 def _unrelated(claim: Claim, a: Assertion) -> Found:
@@ -276,8 +289,6 @@ def _side_told(claim: Claim, fact: Fact) -> bool:
 
 
 def _mentioned(claim: Claim, fact: Fact) -> bool:
-    from ..terms.tokens import stems
-
     names = set(stems(fact.label)) - {"of", "the", "left", "right", "volume", "and", "in"}
     if names and names <= set(claim.parsed.words):
         claim.matched.add(fact.id)

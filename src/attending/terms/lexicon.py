@@ -14,7 +14,7 @@ from importlib.resources import files
 from ..records import Code
 from .tokens import stems
 
-FINDING_FILES = ("chest", "devices", "head", "body", "bone")
+FINDING_FILES = ("chest", "devices", "head", "body", "bone", "single")
 
 
 @dataclass(frozen=True)
