@@ -69,6 +69,11 @@ CAUGHT = [
     ("garble", "Here is the sentence: glioma is present.", (GLIOMA,), HEAD),
     ("garble", "Es besteht ein Gliom im Gehirn mit Ödem.", (GLIOMA,), HEAD),
     ("garble", "There is a glioma with a score of.", (GLIOMA,), HEAD),
+    ("garble", "Glioma with a possible glioma is present.", (GLIOMA,), HEAD),
+    ("unit", "There is a right pleural effusion (model score 12 mm).", (EFFUSION,), case()),
+    ("invented", "There is a splenectomy.", (finding("Splenomegaly"),), case("CT", "ABDOMEN")),
+    ("invented", "There is a renal infarct.", (finding("Pyelonephritis"),), case("CT", "ABDOMEN")),
+    ("invented", "There is a rib fracture.", (finding("Humeral fracture"),), case()),
     ("omission", "The study is complete.", (GLIOMA,), HEAD),
 ]
 DOUBTED = [
@@ -86,6 +91,8 @@ PASSED = [
     ("Glioma is present (model score 0.97, uncalibrated).", (GLIOMA,), HEAD),
     ("There is a glioma in the brain.", (GLIOMA,), HEAD),
     ("A brain tumor is present.", (GLIOMA,), HEAD),
+    ("There is a rib fracture.", (finding("Rib fracture"),), case()),
+    ("There is a liver lesion.", (finding("Hepatocellular carcinoma"),), case("CT", "ABDOMEN")),
     ("Left hippocampus 3.1 ml, right hippocampus 3.4 ml.", HIPPOCAMPI, HEAD),
     ("No fracture is seen.", (finding("Fracture", "absent"),), case()),
     ("A fracture cannot be excluded.", (finding("Fracture", "uncertain"),), case()),

@@ -17,8 +17,9 @@ _SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b[^.;]{0,15}\b\1\b",
 # The part of the body that a study or a finding is of, and that may be named with it at any time.
 _WHOLE = {"head": {"head", "brain"}, "chest": {"chest"}, "abdomen": {"abdomen"}, "spine": {"spine"}}
 _BROAD = {
-    "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding", "change",
-    "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal", "opacification",
+    "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding",
+    "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
+    "opacification",
 }  # fmt: skip
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 

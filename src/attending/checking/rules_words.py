@@ -44,7 +44,8 @@ _RANGE = re.compile(
 # A model asked for a number that it was not given stops where the number would stand.
 _CUT = re.compile(r"\b(of|with|the|a|an|measuring|is|are|and|or|to|than|score)\s*\)?\s*[.,;]?\s*$", re.IGNORECASE)
 _TWICE = re.compile(
-    r"\b([a-z]{4,}(?: [a-z]+){0,3}) (?:with|of) (?:an? |the )?(?:(?:possible|left|right) )*\1\b|\b(mm|cm|ml|cc) (?:mm|cm|ml|cc)\b",
+    r"\b([a-z]{4,}(?: [a-z]+){0,3}) (?:with|of) (?:an? |the )?(?:(?:possible|left|right) )*\1\b"
+    r"|\b(mm|cm|ml|cc) (?:mm|cm|ml|cc)\b",
     re.IGNORECASE,
 )
 _SUFFIX = re.compile(
@@ -71,7 +72,8 @@ def garble(claim: Claim) -> Found | None:
     low = [w.lower() for w in words]
     if any(a == b and len(a) > 3 and a != "xxxx" for a, b in pairwise(low)):
         return contradicted("garble", "repeats a word")
-    if _TWICE.search(claim.text):
+    named = [m.name for m in claim.parsed.findings]
+    if _TWICE.search(claim.text) or (len(low) < 14 and any(named.count(n) > 2 for n in named)):
         return contradicted("garble", "says one thing twice")
     threes = [tuple(low[i : i + 3]) for i in range(len(low) - 2)]
     if any(threes.count(t) > 2 and set(t) != {"xxxx"} for t in set(threes)):
