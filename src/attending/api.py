@@ -341,9 +341,21 @@ class _Group:
 def _by_source(paths: Sequence[str | Path], cache: Path) -> list[_Group]:
     """Paths grouped by the catalog's data set whose pulled folder they lie in: its licence and facts go with them."""
     groups: dict[str | None, _Group] = {}
-    root = cache.resolve()
     for path in paths:
-        resolved = Path(path).expanduser().resolve()
-        source = resolved.relative_to(root).parts[0] if resolved.is_relative_to(root) and resolved != root else None
+        source = _source_of(str(path), cache)
         groups.setdefault(source, _Group(source, [])).paths.append(str(path))
     return list(groups.values())
+
+
+def _source_of(path: str, cache: Path) -> str | None:
+    """The id of the catalog's entry in whose pulled folder a path lies; any path will do, also one that leads nowhere."""
+    import os
+
+    from . import models
+
+    try:
+        # Not Path.resolve: it raises for a loop of links, which is for intake to refuse by name.
+        below = Path(os.path.realpath(os.path.expanduser(path))).relative_to(os.path.realpath(cache))
+    except ValueError:
+        return None
+    return next((entry.id for entry in models.catalog() if below.parts[:1] == (entry.id,)), None)

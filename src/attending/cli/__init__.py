@@ -5,13 +5,15 @@ Nothing heavy is imported until a command runs, so that ``attending --help`` sta
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 import typer
 
 from ..errors import AttendingError
 from . import admin, catalog, demo, learning, readings
-from .common import fail
+from .common import fail, message
 
 app = typer.Typer(
     name="attending",
@@ -30,11 +32,27 @@ demo.add_to(app)
 def main() -> None:
     """Run the command; an error that a user can mend is one message and exit code 1, never a traceback."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except AttendingError as error:
         fail(error, as_json="--json" in sys.argv)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what was already read is kept\n")
         sys.exit(130)
     except BrokenPipeError:
+        _let_go_of_stdout()
         sys.exit(0)
+    except OSError as error:
+        _let_go_of_stdout()
+        # strerror only: the file's name may be somebody's
+        why = f"the system refused to read or write ({error.strerror or type(error).__name__})"
+        message(AttendingError(why, "files, a disk and an output that work", "mend that and run the command again"))
+        sys.exit(1)
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered for an output that is gone must not fail a second time when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

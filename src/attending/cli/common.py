@@ -18,7 +18,13 @@ SCHEMA = 1
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", envvar="ATTENDING_HOME", help="The hospital's folder.", show_default="the user data folder"),
+    typer.Option(
+        "--home",
+        envvar="ATTENDING_HOME",
+        help="The hospital's folder.",
+        show_default="the user data folder",
+        readable=False,  # the store says more of a folder that cannot be read than a usage error does
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout, one object a line.")]
 By = Annotated[str, typer.Option("--by", help="Who does it: a name of site.toml (an empty site knows 'demo').")]
@@ -26,13 +32,19 @@ By = Annotated[str, typer.Option("--by", help="Who does it: a name of site.toml 
 
 def emit(**fields: Any) -> None:
     """One JSON object on one line of stdout, with the schema number."""
-    sys.stdout.write(json.dumps({"schema": SCHEMA, **fields}, ensure_ascii=False) + "\n")
+    line = json.dumps({"schema": SCHEMA, **fields}, ensure_ascii=False) + "\n"
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file name that is no text, or a terminal without the letters: JSON has escapes
+        line = json.dumps({"schema": SCHEMA, **fields}) + "\n"
+    sys.stdout.write(line)
     sys.stdout.flush()
 
 
 def say(text: str = "") -> None:
-    """A line for people who asked for no JSON."""
-    sys.stdout.write(text + "\n")
+    """A line for people who asked for no JSON; letters that the terminal lacks are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def note(text: str) -> None:

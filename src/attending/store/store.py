@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -21,6 +22,9 @@ from .identified import Identified
 from .learning import Learning
 from .readings import Readings
 
+# What mkdir says of a name too long, a loop of links, or a place where nothing can be made (/proc).
+NO_SUCH_PLACE = {errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+
 
 class Store(Readings, Identified, Learning):
     """A hospital's folder. Several processes may hold one open at once."""
@@ -39,7 +43,12 @@ class Store(Readings, Identified, Learning):
         if readonly:
             raise read_only()
         with database.guard():
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                if error.errno in NO_SUCH_PLACE:
+                    raise read_only() from None
+                raise
             for folder in FOLDERS:
                 (home / folder).mkdir(mode=0o700, exist_ok=True)
             # The database's helpers (-wal, -shm) take its mode over.

@@ -91,7 +91,8 @@ def look(plane: NDArray[Any]) -> Look:
     height, width = small.shape
     off = small - small.mean()
     variance = float((off * off).mean()) + 1e-9
-    neighbours = 0.5 * float((off[:, 1:] * off[:, :-1]).mean() + (off[1:] * off[:-1]).mean()) / variance
+    pairs = [p.mean() for p in (off[:, 1:] * off[:, :-1], off[1:] * off[:-1]) if p.size]
+    neighbours = float(np.mean(pairs)) / variance if pairs else 0.0
     detail = float(ndimage.laplace(small).std()) / variance**0.5
     rim = max(1, round(0.03 * min(height, width)))
     ring = np.concatenate([small[:rim].ravel(), small[-rim:].ravel(), small[:, :rim].ravel(), small[:, -rim:].ravel()])
