@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from numpy.typing import NDArray
+
+# A softmax in float32 can end a hair above 1; anything further off is no score.
+ROUNDING = 1e-6
 
 Presence = Literal["present", "absent", "uncertain"]
 Side = Literal["left", "right", "bilateral"]
@@ -22,12 +26,16 @@ class Code:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number. unit is UCUM: "mm", "ml", "%", "1", "[hnsf'U]"."""
+    """One number, finite. unit is UCUM: "mm", "ml", "%", "1", "[hnsf'U]"."""
 
     code: Code
     value: float
     unit: str
     id: str = ""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a measurement of {self.value}; a measurement is a finite number")
 
 
 @dataclass(frozen=True)
@@ -135,3 +143,7 @@ class Detection:
     calibrated: bool = False
     heatmap: NDArray[Any] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not -ROUNDING <= self.score <= 1.0 + ROUNDING:  # false for NaN too
+            raise ValueError(f"a score of {self.score}; a score lies between 0 and 1")

@@ -24,28 +24,37 @@ def _adapter(kind: Any) -> Any:
 
 
 def dumps(record: Any) -> str:
-    """One frozen JSON-able record as canonical JSON: sorted keys, no spaces, so that equal records hash alike."""
+    """One frozen JSON-able record as canonical JSON: sorted keys, no spaces, so that equal records hash alike.
+
+    Raises ValueError for NaN and infinities: JSON has no words for them.
+    """
     body = _adapter(type(record)).dump_python(record, mode="json")
     return json.dumps(
         {"schema": SCHEMA, "kind": type(record).__name__, "record": body},
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=False,
+        allow_nan=False,
     )
 
 
 def loads(kind: type[R], text: str | bytes) -> R:
     """The inverse of ``dumps``.
 
-    Raises UnknownVersion for another schema number or kind, and pydantic's ValidationError (a ValueError) for a body
-    that does not fit.
+    Raises UnknownVersion for another schema number or kind, ValueError for what is no JSON (NaN included), and
+    pydantic's ValidationError (a ValueError) for a body that does not fit.
     """
-    document = json.loads(text)
-    if document.get("schema") != SCHEMA or document.get("kind") != kind.__name__:
+    document = json.loads(text, parse_constant=_refuse)
+    given: dict[str, Any] = document if isinstance(document, dict) else {}
+    if given.get("schema") != SCHEMA or given.get("kind") != kind.__name__ or "record" not in given:
         raise UnknownVersion(
-            f"a {document.get('kind')!r} document of schema {document.get('schema')!r}",
+            f"a {given.get('kind')!r} document of schema {given.get('schema')!r}",
             f"{kind.__name__!r} documents of schema {SCHEMA}",
             "open it with the version of attending that wrote it, or upgrade this one",
         )
-    record: R = _adapter(kind).validate_python(document["record"])
+    record: R = _adapter(kind).validate_python(given["record"])
     return record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} in a document; JSON has finite numbers only")
