@@ -348,14 +348,14 @@ def _by_source(paths: Sequence[str | Path], cache: Path) -> list[_Group]:
 
 
 def _source_of(path: str, cache: Path) -> str | None:
-    """The id of the catalog's entry in whose pulled folder a path lies; any path will do, also one that leads nowhere."""
+    """The id of the catalog's entry in whose pulled folder a path lies, if any; the path may lead nowhere."""
     import os
 
     from . import models
 
     try:
         # Not Path.resolve: it raises for a loop of links, which is for intake to refuse by name.
-        below = Path(os.path.realpath(os.path.expanduser(path))).relative_to(os.path.realpath(cache))
+        below = Path(os.path.realpath(path)).relative_to(os.path.realpath(cache))
     except ValueError:
         return None
     return next((entry.id for entry in models.catalog() if below.parts[:1] == (entry.id,)), None)
