@@ -20,7 +20,8 @@ REGIONS = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One cited finding. numbers: (value, unit); names: preferred names it goes by; broader: all their ancestors."""
+    """One cited finding. numbers: (value, unit); names: preferred names it goes by; broader: all their ancestors;
+    measured: the words that name each of its measurements."""
 
     id: str
     label: str
@@ -33,6 +34,7 @@ class Fact:
     numbers: tuple[tuple[float, str], ...] = ()
     calibrated: bool = False
     derived: bool = False
+    measured: tuple[frozenset[str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
     book = lexicon()
     meaning, site_text = finding.code.meaning, finding.site.meaning if finding.site else ""
     names = set(_names(meaning)) | {meaning.lower()}
+    presence = finding.presence
+    denied = {a.finding for a in Parsed(meaning).assertions if a.kind == "normal" and a.presence == "absent"}
+    if denied and presence == "present":  # "normal heart size" as a finding denies what it names
+        names, presence = names | denied, "absent"
     if (known := _by_code().get((finding.code.scheme, finding.code.value))) is not None:
         names.add(known)
     sites = set(organ_names(site_text)) | ({site_text.lower()} if site_text else set())
@@ -125,10 +131,11 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
         frozenset(a for n in names for a in book.ancestors(n)),
         frozenset(organs),
         frozenset(sites),
-        finding.presence,
+        presence,
         finding.side or side_of(meaning) or side_of(site_text),
         tuple(numbers),
         finding.probability is not None,
+        measured=tuple(frozenset(stems(m.code.meaning)) for m in finding.measurements),
     )
 
 

@@ -21,6 +21,8 @@ _BROAD = {
     "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
     "opacification",
 }  # fmt: skip
+# Words that are a place as much as a side.
+_PAIRED = {"bibasilar", "biapical", "bibasal", "bihilar"}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
 
@@ -53,6 +55,8 @@ def silent(claim: Claim) -> Found | None:
 
 def _one(claim: Claim, a: Assertion) -> Found | None:
     near = related(claim, a)
+    if not near and _names_a_measurement(claim, a):
+        return _of_measurement(claim, a)
     if not near:
         return _unrelated(claim, a)
     side = [f for f in near if _side_fits(claim, a, f)]
@@ -80,6 +84,19 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
     return doubt
 
 
+def _names_a_measurement(claim: Claim, a: Assertion) -> bool:
+    """ "Density 64 HU" names what was measured of a cited finding, not an opacity."""
+    said = set(stems(claim.text[a.span[0] : a.span[1]]))
+    return bool(a.quantities) and any(said <= words for f in claim.cited.facts for words in f.measured)
+
+
+def _of_measurement(claim: Claim, a: Assertion) -> Found | None:
+    said = set(stems(claim.text[a.span[0] : a.span[1]]))
+    near = [f for f in claim.cited.facts if any(said <= words for words in f.measured)]
+    wrong = (_number(claim, q, near, a.finding) for q in a.quantities)
+    return next((found for found in wrong if found is not None), None)
+
+
 def related(claim: Claim, a: Assertion) -> list[Fact]:
     """Facts that an assertion can be about: of the same name, or of which it follows."""
     everything = claim.everything
@@ -88,12 +105,24 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
     same = [f for f in everything if a.finding in f.names]
     if same:
         return same
+    if a.kind == "normal":
+        return _normal(claim, a)
     if a.presence == "absent":
         above = set(claim.book.ancestors(a.finding))
         return [f for f in everything if f.presence == "absent" and f.names & above]
     if not _generic(claim, a):
         return []
     return [f for f in everything if f.presence != "absent" and a.finding in f.broader]
+
+
+def _normal(claim: Claim, a: Assertion) -> list[Fact]:
+    """A normal part of the body follows from a denial of what may be wrong with it."""
+    denied = set(claim.book.organs[a.site].denies) if a.site else {a.finding}
+    above = {b for d in denied for b in claim.book.ancestors(d)}
+    absent = [f for f in claim.everything if f.presence == "absent" and f.names & (denied | above)]
+    if absent or a.presence != "absent":
+        return absent
+    return [f for f in claim.everything if f.presence == "absent" and f.broader & denied]
 
 
 def _generic(claim: Claim, a: Assertion) -> bool:
@@ -127,6 +156,8 @@ def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
     if a.side is None or a.side == fact.side:
         return True
     siblings = {b.side for b in claim.parsed.assertions if b.finding == a.finding and b.presence == a.presence}
+    if a.side == "bilateral" and fact.side is None and _PAIRED & set(claim.parsed.words):
+        return True
     if fact.side == "bilateral":
         return siblings >= {"left", "right"}
     if a.side == "bilateral":
@@ -294,5 +325,6 @@ def _mentioned(claim: Claim, fact: Fact) -> bool:
     if names and names <= set(claim.parsed.words):
         claim.matched.add(fact.id)
         return True
-    held = {m.name for m in claim.parsed.findings if not m.silent}
-    return bool(fact.names & held)
+    held = {m.name for m in claim.parsed.findings if not m.silent} | {a.finding for a in claim.parsed.assertions}
+    above = {b for n in held for b in claim.book.ancestors(n)}
+    return bool(fact.names & (held | above) or fact.broader & held)

@@ -76,6 +76,7 @@ def garble(claim: Claim) -> Found | None:
     if _TWICE.search(claim.text) or (len(low) < 14 and any(named.count(n) > 2 for n in named)):
         return contradicted("garble", "says one thing twice")
     threes = [tuple(low[i : i + 3]) for i in range(len(low) - 2)]
+    threes = [t for t in threes if not {"score", "probability"} & set(t)]  # each fact of a list has its own
     if any(threes.count(t) > 2 and set(t) != {"xxxx"} for t in set(threes)):
         return contradicted("garble", "repeats itself")
     strange = _strange(claim)
@@ -100,8 +101,11 @@ def modality(claim: Claim) -> Found | None:
     if named is not None and own in VOCABULARY:
         return unknown("modality", f"speaks of {named!r}; the study is {claim.modality}")
     cited = {n for f in claim.everything for n in (*f.names, *f.broader)}
+    measured = {w for f in claim.cited.facts for words in f.measured for w in words}
     for mention in claim.parsed.findings:
         term = claim.book.terms[mention.name]
+        if set(claim.parsed.words[mention.start : mention.end]) <= measured:
+            continue
         if mention.name not in cited and _elsewhere(term.region, claim.region):
             return contradicted("modality", f"names {mention.name}, which a study of the {claim.region} does not show")
     for organ in claim.parsed.organs:
@@ -183,7 +187,7 @@ def _calibrated(claim: Claim) -> bool:
 def recommendation(claim: Claim) -> Found | None:
     """No advice without a cited source that gives it."""
     hit = RECOMMENDATION.search(claim.text)
-    if hit is None or any(hit.group().lower() in t.lower() for t in claim.cited.texts):
+    if hit is None or any(RECOMMENDATION.search(t) for t in claim.cited.texts):
         return None
     return unknown("recommendation", f"advises ({hit.group().lower()}); no source is cited")
 

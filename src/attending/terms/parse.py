@@ -18,7 +18,8 @@ _PREPOSITIONS = {
     "into", "from", "adjacent", "about", "around", "under", "beneath", "above", "between",
 }  # fmt: skip
 _OWN_BEFORE = {
-    "measuring", "measure", "measures", "measured", "of", "is", "score", "=", ":", "by", "volume", "(", "and", "are",
+    "measuring", "probability", "density", "attenuation", "measure", "measures", "measured", "of",
+    "is", "score", "=", ":", "by", "volume", "(", "and", "are",
     "was", "approximately", "to", "x", ",", "diameter", "size", "ratio", "than", "at", "about", "length",
 }  # fmt: skip
 _ORDER = re.compile(r"\b(left|right)\b[^.;,]{0,25}(?:\bthan\b|>)[^.;,]{0,15}\b(left|right)\b", re.IGNORECASE)
@@ -284,8 +285,9 @@ class Parsed:
         owned: dict[int, list[Quantity]] = {}
         for quantity in self.quantities:
             place = sum(1 for t in self.tokens if t.end <= quantity.span[0])
+            stop = min((h for h in self.hard if h >= place), default=len(self.words))
             before = [m for m in holders if m.end <= place]
-            after = [m for m in holders if m.start >= place]
+            after = [m for m in holders if m.start >= place and (m.start < stop or not before)]
             previous = self.words[place - 1] if place else ""
             choice: Mention | None = None
             if before and (previous in _OWN_BEFORE or not after or before[-1].kind == "structure"):
