@@ -161,8 +161,8 @@ def _edited(path: Path) -> dict[str, Any]:
     from ..errors import EditRefused
 
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark before the text
+    except (OSError, ValueError, RecursionError) as error:
         raise EditRefused(
             f"the edit file cannot be read as JSON ({type(error).__name__})",
             "the report.json of the reading, edited",
