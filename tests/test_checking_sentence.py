@@ -83,6 +83,8 @@ DOUBTED = [
     ("recommendation", "Glioma is present, biopsy is recommended.", (GLIOMA,), HEAD),
     ("unknown_words", "Glioma with zorbling is present.", (GLIOMA,), HEAD),
     ("omission", "There is a pleural effusion.", (EFFUSION,), case()),
+    ("unknown_words", "Tension right pneumothorax.", (finding("Pneumothorax", side="right"),), case()),
+    ("unknown_words", "Burst fracture.", (finding("Fracture"),), case()),
 ]
 PASSED = [
     ("There is a right pleural effusion measuring 12 mm.", (EFFUSION,), case()),
@@ -92,6 +94,7 @@ PASSED = [
     ("There is a glioma in the brain.", (GLIOMA,), HEAD),
     ("A brain tumor is present.", (GLIOMA,), HEAD),
     ("There is a rib fracture.", (finding("Rib fracture"),), case()),
+    ("?rib fracture.", (finding("Rib fracture", "uncertain"),), case()),
     ("There is a liver lesion.", (finding("Hepatocellular carcinoma"),), case("CT", "ABDOMEN")),
     ("Left hippocampus 3.1 ml, right hippocampus 3.4 ml.", HIPPOCAMPI, HEAD),
     ("No fracture is seen.", (finding("Fracture", "absent"),), case()),

@@ -7,6 +7,8 @@ import tomllib
 from importlib.resources import files
 from itertools import pairwise
 
+from ..terms.scope import kinds
+from ..terms.tokens import stems
 from .cited import Claim
 from .found import Found, contradicted, unknown
 
@@ -198,8 +200,25 @@ def unknown_words(claim: Claim) -> Found | None:
     for word in strange:
         if _SUFFIX.search(word) and word not in _NOT_DISEASE:
             return contradicted("invented", f"names {word!r}, which is not among what is cited")
+    if (qualifier := _qualifier(claim)) is not None:
+        return unknown("unknown_words", f"says {qualifier!r}, which nothing cited says")
     if strange:
         return unknown("unknown_words", f"{strange[0]!r} is not a word that can be checked")
+    return None
+
+
+def _qualifier(claim: Claim) -> str | None:
+    """A word that narrows a finding ("tension", "burst") and that neither the finding's name nor the evidence holds."""
+    inside = {i: m for m in claim.parsed.found if "finding" in kinds(m) for i in range(m.start, m.end)}
+    for at, word in enumerate(claim.parsed.words):
+        if word in claim.book.common or word in claim.cited.words or word not in claim.book.words or not word.isalpha():
+            continue
+        mention = inside.get(at)
+        if mention is None:
+            return word
+        own = set(stems(mention.name))
+        if own < set(claim.parsed.words[mention.start : mention.end]) and word not in own:
+            return word
     return None
 
 

@@ -49,13 +49,16 @@ class Entry:
 
 @dataclass
 class Lexicon:
-    """wordings: first stem -> ((all stems, entries), ...), longest first."""
+    """words: every stem of a data file; common: those that are not of a finding's wording alone.
+
+    wordings: first stem -> ((all stems, entries), ...), longest first."""
 
     terms: dict[str, Term] = field(default_factory=dict)
     organs: dict[str, Term] = field(default_factory=dict)
     wordings: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
     states: dict[tuple[str, str], str] = field(default_factory=dict)
     words: frozenset[str] = frozenset()
+    common: frozenset[str] = frozenset()
 
     def find(self, tokens: list[str], at: int) -> tuple[int, list[Entry]]:
         """The longest wording that starts at a token: (number of tokens, entries), or (0, [])."""
@@ -127,5 +130,7 @@ def lexicon() -> Lexicon:
     for listed in book.wordings.values():
         listed.sort(key=lambda item: -len(item[0]))
     plain = {word for row in rows("words.txt") for word in stems(row[0])}
+    bare = {s for phrase, entries in collected.items() if any(e.kind != "finding" for e in entries) for s in phrase}
+    book.common = frozenset(plain | bare)
     book.words = frozenset(plain | {stem for phrase in collected for stem in phrase})
     return book

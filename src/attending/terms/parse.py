@@ -339,7 +339,7 @@ def _side(sides: set[str]) -> Side | None:
 
 def _merge(assertions: list[Assertion]) -> list[Assertion]:
     """One assertion for a finding that a statement of normality and its own mention both give."""
-    seen: dict[tuple[str, str, str | None, str | None, bool], Assertion] = {}
+    seen: dict[tuple[object, ...], Assertion] = {}
     for a in assertions:
-        seen.setdefault((a.finding, a.presence, a.side, a.site, bool(a.quantities) and a.span != (0, 0)), a)
+        seen.setdefault((a.finding, a.presence, a.side, a.site, tuple(q.span for q in a.quantities)), a)
     return list(seen.values())

@@ -78,7 +78,13 @@ def kinds(mention: Mention) -> set[str]:
 
 def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[int]]:
     """(hard, soft) token places that end a scope: stops and semicolons; commas and "and" before a new statement."""
-    hard = [i for i, w in enumerate(words) if w in {".", ";", ":", "?", "!"} and not (w == "." and _abbrev(words, i))]
+    hard = [
+        i
+        for i, w in enumerate(words)
+        if w in {".", ";", ":", "?", "!"}
+        and not (w == "?" and i + 1 < len(words))
+        and not (w == "." and _abbrev(words, i))
+    ]
     hard += [m.start for m in found if m.kind == "stop"]
     soft: list[int] = []
     for i, word in enumerate(words):
