@@ -43,7 +43,7 @@ def run(*words: object, home: Path) -> bytes:
     return result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "examples_ybr_color.dcm"])
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "SC_rgb_small_odd.dcm"])
 def test_a_study_planted_in_every_attribute(name: str, home: Path, tmp_path: Path) -> None:
     planted = plant(dcmread(str(get_testdata_file(name, download=False))))
     home.mkdir()

@@ -113,7 +113,9 @@ def sign(
             emit(**hospital.public(final))
         else:
             for change in review.edits:
-                say(f"{change.kind}: {change.target}")
+                say(f"{change.kind}: {change.target}" + (f" ({change.note})" if change.note else ""))
+            for alert in final.verdict.alerts:
+                note(f"look at this: {alert}")
             say(f"{id} is final, signed by {review.by} at {review.when}")
 
 

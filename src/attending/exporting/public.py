@@ -125,7 +125,10 @@ def _review(review: Review) -> dict[str, Any]:
         "by": review.by,
         "when": review.when,
         "source": review.source,
-        "edits": [{"kind": e.kind, "target": e.target, "before": e.before, "after": e.after} for e in review.edits],
+        "edits": [
+            {"kind": e.kind, "target": e.target, "before": e.before, "after": e.after, "note": e.note}
+            for e in review.edits
+        ],
         "labels": [{"code": code, "presence": presence} for code, presence in review.labels],
         "ratings": dict(review.ratings),
         "seconds": review.seconds,
