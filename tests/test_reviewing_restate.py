@@ -184,6 +184,24 @@ def test_volumes_are_restated_side_by_side() -> None:
     assert text(final, "s1") == "Volumes: left hippocampus absent, right hippocampus 3.4 ml."
 
 
+def test_sides_that_were_swapped_are_put_right_together_or_warned_of() -> None:
+    left, right = (
+        Finding(f"f{n}", HIPPOCAMPUS, "present", side=side, measurements=(Measurement(VOLUME, ml, "ml", f"m{n}"),))
+        for n, side, ml in ((1, "left", 3.14), (2, "right", 3.41))
+    )
+    before = about(reading(), left, right, says="Volumes: left hippocampus 3.1 ml, right hippocampus 3.4 ml.")
+
+    def swap(d: dict[str, Any]) -> None:
+        put("findings", 0, "side", "right")(d)
+        put("findings", 1, "side", "left")(d)
+
+    _, final = other(before, swap)
+    assert text(final, "s1") == "Volumes: right hippocampus 3.1 ml, left hippocampus 3.4 ml."
+    assert final.verdict.alerts == ()
+    _, final = other(before, put("findings", 0, "side", "right"))
+    assert final.verdict.alerts == ("findings f1 and f2 are both coded as right hippocampus",)
+
+
 def test_a_sentence_that_says_more_than_its_findings_is_not_restated() -> None:
     before = reading()
     said = before.draft.sentences[0]

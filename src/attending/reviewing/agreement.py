@@ -38,6 +38,17 @@ def warnings(sentences: Iterable[Sentence], found: Sequence[Finding]) -> tuple[s
     return tuple(out.values())
 
 
+def twins(found: Sequence[Finding], touched: Iterable[str]) -> tuple[str, ...]:
+    """One line for each finding that the expert's correction made the same as another: code, side and site."""
+    out, seen = [], set(touched)
+    for n, one in enumerate(found):
+        for other in found[n + 1 :]:
+            same = (one.code.value, one.side, one.site) == (other.code.value, other.side, other.site)
+            if same and seen & {one.id, other.id}:
+                out.append(f"findings {one.id} and {other.id} are both coded as {named(one)}")
+    return tuple(out)
+
+
 def names_finding(sentences: Iterable[Sentence], finding: Finding) -> bool:
     """Whether one of the sentences speaks of the finding, by the lexicon or by the noun of its name."""
     from .. import terms

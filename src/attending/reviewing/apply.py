@@ -9,7 +9,7 @@ from typing import Any
 
 from ..records import Code, Edit, Evidence, Finding, Judged, Measurement, Producer, Reading, Sentence, Struck
 from ..records.reading import Section
-from .agreement import names_finding, still_asked, warnings
+from .agreement import names_finding, still_asked, twins, warnings
 from .document import WantedFinding, WantedSentence, check_frame, findings, refused, sentences
 from .restate import added, carriers, outdated, restated, rested
 
@@ -101,6 +101,9 @@ def _warnings(draft: tuple[Sentence, ...], changes: Changes) -> tuple[str, ...]:
             (
                 *warnings(changes.own, changes.findings),
                 *warnings(others, [f for f in changes.findings if f.id in touched]),
+                *twins(
+                    changes.findings, (f for f, (old, new) in changes.corrected.items() if new and new.side != old.side)
+                ),
             )
         )
     )
