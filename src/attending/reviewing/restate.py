@@ -90,8 +90,9 @@ def _carries(evidence: Evidence | None) -> bool:
 
 def _sentence(sentence: Sentence, pairs: Sequence[tuple[Finding, Finding]]) -> str:
     if all(is_structure(old) for old, _ in pairs):
-        lead = re.match(r"volumes?: ", sentence.text, re.IGNORECASE)
-        return _capital((lead.group() if lead else "") + ", ".join(_structure(o, n, sentence.text) for o, n in pairs))
+        volumes = all("volume" in old.measurements[0].code.meaning.lower() for old, _ in pairs)
+        lead = "" if not volumes else "volume: " if len(pairs) == 1 else "volumes: "
+        return _capital(lead + ", ".join(_structure(o, n, sentence.text) for o, n in pairs))
     brief = sentence.section == "impression"
     return _capital("; ".join(_pathology(o, n, sentence.text, brief) for o, n in pairs))
 
