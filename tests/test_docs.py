@@ -54,3 +54,15 @@ def test_every_room_says_what_it_is_for_and_what_it_shows() -> None:
         assert room.__doc__, path
         if path.parent.name != "cli":
             assert set(room.__all__) <= set(dir(room)), path
+
+
+def test_every_key_of_a_release_is_documented() -> None:
+    from attending.api import release_fields
+    from attending.records import Candidate, Interval, Release, Scores
+
+    figures = (("auroc", Interval(0.9, 0.8, 1.0)),)
+    candidate = Candidate("c", "1", "e/1", "w", "t", ("person",), "2026-01-01T00:00:00+00:00")
+    fields = release_fields(Release("c", candidate, Scores("c", None, 1, "h", figures), "candidate"))
+    keys = {*fields, *(f"scores.{key}" for key in fields["scores"])}
+    text = (ROOT / "docs/json.md").read_text()
+    assert not {key for key in keys if f"`{key}`" not in text}
