@@ -181,10 +181,12 @@ def test_volumes_are_restated_side_by_side() -> None:
     _, final = other(before, put("findings", 1, "measurements", 0, "value", 2.75))
     assert text(final, "s1") == "Volumes: left hippocampus 3.1 ml, right hippocampus 2.75 ml."
     _, final = other(before, put("findings", 0, "presence", "absent"))
-    assert text(final, "s1") == "Volumes: left hippocampus absent, right hippocampus 3.4 ml."
+    assert text(final, "s1") == "Volumes: left hippocampus is absent, right hippocampus 3.4 ml."
     before = about(reading(), left, says="The left hippocampus has a volume of 3.1 ml.")
     _, final = other(before, put("findings", 0, "measurements", 0, "value", 2.75))
     assert text(final, "s1") == "Volume: left hippocampus 2.75 ml."
+    _, final = other(before, put("findings", 0, "presence", "uncertain"))
+    assert text(final, "s1") == "Left hippocampus is uncertain."
 
 
 def test_sides_that_were_swapped_are_put_right_together_or_warned_of() -> None:

@@ -90,7 +90,8 @@ def _carries(evidence: Evidence | None) -> bool:
 
 def _sentence(sentence: Sentence, pairs: Sequence[tuple[Finding, Finding]]) -> str:
     if all(is_structure(old) for old, _ in pairs):
-        volumes = all("volume" in old.measurements[0].code.meaning.lower() for old, _ in pairs)
+        given = [new.measurements[0].code.meaning.lower() for _, new in pairs if new.presence == "present"]
+        volumes = bool(given) and all("volume" in meaning for meaning in given)
         lead = "" if not volumes else "volume: " if len(pairs) == 1 else "volumes: "
         return _capital(lead + ", ".join(_structure(o, n, sentence.text) for o, n in pairs))
     brief = sentence.section == "impression"
@@ -117,7 +118,7 @@ def _structure(old: Finding, new: Finding, text: str) -> str:
     words = [w for w in named(new).replace("-", " ").split() if w not in ("volume", "of", "the")]
     name = " ".join(words) or named(new)
     if new.presence != "present" or not new.measurements:
-        return f"{name} {new.presence}"
+        return f"{name} is {new.presence}"
     told = [(b, a) for b, a in zip(old.measurements, new.measurements, strict=True) if names(text, b)]
     told = told[:1] or [(old.measurements[0], new.measurements[0])]
     return f"{name} {_quantity(*told[0])}"
