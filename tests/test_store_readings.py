@@ -64,8 +64,6 @@ def test_a_signature_makes_the_final_version_and_the_draft_stays(home: Path) -> 
         assert store.reading("c0ffee", 1).status == "draft"
         assert np.array_equal(store.image_voxels("c0ffee", "i1"), VOXELS)
         assert store.files("c0ffee")["page.html"].read_bytes() == b"signed"
-        keep(store, 3)
-        assert store.final("c0ffee").version == 2
         assert [r.id for r in store.reviews("c0ffee", "person")] == ["r1"]
 
 
@@ -274,3 +272,13 @@ def test_files_that_an_entry_vouches_for_are_not_swept_with_their_row(home: Path
         database.execute("DELETE FROM readings")
     with Store.open(home):
         assert (home / "readings" / "c0ffee" / "v1" / "page.html").exists()
+
+
+def test_a_draft_that_comes_after_the_signature_is_not_kept(home: Path) -> None:
+    with Store.open(home) as store:
+        keep(store)
+        store.save_review(review("r1"), reading(2, status="final"), {"page.html": b"final"})
+        with pytest.raises(AlreadySigned, match="final and signed"):
+            keep(store, version=3)
+        assert store.reading("c0ffee").status == "final"
+        assert not (home / "readings" / "c0ffee" / "v3").exists()

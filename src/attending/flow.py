@@ -29,7 +29,15 @@ from . import (
     teaching,
 )
 from .equipment import Equipment, equip
-from .errors import AlreadySigned, IdentifierInText, NothingToLearn, PluginFailed, ReleaseRefused, UnknownRelease
+from .errors import (
+    AlreadySigned,
+    IdentifierInText,
+    NothingToLearn,
+    PluginFailed,
+    ReleaseRefused,
+    StoreError,
+    UnknownRelease,
+)
 from .records import CaseFacts, Code, Reading, Release, Review, Study, dumps
 
 if TYPE_CHECKING:
@@ -106,10 +114,27 @@ def read_study(
         files = exporting.page(reading, images, found.arrays)
     with clock.room("store", progress, 0.97):
         store.vault_put(study, case.id, instances)
-        store.save_reading(reading, found.arrays, {i: image.voxels for i, image in images.items()}, files)
+        reading = _kept(reading, store, images, found.arrays, files)
     if progress:
         progress("done", 1.0)
     return reading
+
+
+def _kept(reading: Reading, store: Store, images: Any, arrays: Any, files: Mapping[str, bytes]) -> Reading:
+    """The reading, kept; under a later version where another process read the same study meanwhile, and the signed
+    one where somebody signed it meanwhile."""
+    while True:
+        try:
+            store.save_reading(reading, arrays, {i: image.voxels for i, image in images.items()}, files)
+            return reading
+        except AlreadySigned:
+            return store.final(reading.id)
+        except StoreError:
+            free = store.next_version(reading.id)
+            if free == reading.version:
+                raise
+            reading = replace(reading, version=free)
+            files = exporting.page(reading, images, arrays)
 
 
 def sign_reading(

@@ -36,7 +36,8 @@ class Readings(Ground):
         """Keep a reading, all or nothing; returns the folder of its files, ``readings/ID/vN``.
 
         arrays: array_key -> label map or heat map that regions refer to; images: image id -> voxels (z, y, x[, 3]);
-        files: relative name -> content. Raises StoreError where that version exists already, HomeReadOnly, DiskFull.
+        files: relative name -> content. Raises StoreError where that version exists already, AlreadySigned where one
+        is final by now, HomeReadOnly, DiskFull.
         """
         self._writable()
         with guard():
@@ -46,6 +47,8 @@ class Readings(Ground):
                     raise ValueError("an array was handed over under a key that is not its array_key")
                 parts.append(("array", key, key))
         with self._placed(reading, files) as (transaction, folder):
+            if _last_final(transaction.connection, reading.id) is not None:
+                raise _signed_already()
             self._insert(transaction, reading, parts, files, "draft", {})
         return folder
 
@@ -278,11 +281,7 @@ class Readings(Ground):
             **named,
         ).one_or_none()
         if status == "final" or signed:
-            raise AlreadySigned(
-                "this reading is final and signed",
-                "one signature per reading; a signed version is never replaced",
-                "show it with `attending show ID`",
-            )
+            raise _signed_already()
 
     def _placed(self, reading: Reading, files: Mapping[str, bytes]) -> Placed:
         return Placed(self, reading, files, self._sweep)
@@ -330,6 +329,14 @@ def _last_final(connection: Connection, id: str) -> int | None:
         connection, "SELECT max(version) FROM readings WHERE id = :id AND status = 'final'", id=id
     ).scalar_one()
     return version
+
+
+def _signed_already() -> AlreadySigned:
+    return AlreadySigned(
+        "this reading is final and signed",
+        "one signature per reading; a signed version is never replaced",
+        "show it with `attending show ID`",
+    )
 
 
 def _unknown(version: int | None) -> UnknownReading:
