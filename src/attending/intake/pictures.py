@@ -14,6 +14,7 @@ from ..records import Image, ImageFacts, Stack
 from .describe import known_view
 from .dicom import finite
 from .nifti import narrow
+from .quiet import native_quiet
 from .refusals import too_many
 
 GREY_MODALITIES = frozenset(["CR", "CT", "DX", "IO", "MG", "MR", "NM", "PT", "PX", "RF", "RG", "XA"])
@@ -111,7 +112,8 @@ def _pixels(picture: Any, notes: list[str]) -> NDArray[Any]:
 
     inverted = picture.format == "TIFF" and picture.mode.startswith("I;16") and _tag(picture, 262) == 0
     try:
-        picture.load()
+        with native_quiet():
+            picture.load()
         upright = ImageOps.exif_transpose(picture)
     except MemoryError:
         raise TooLarge("a picture larger than the free memory", "a picture that fits", "free memory first") from None

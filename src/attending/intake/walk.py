@@ -30,6 +30,9 @@ def walk(paths: Sequence[str | os.PathLike[str]], max_bytes: int) -> tuple[list[
     refused: list[Refusal] = []
     seen: set[tuple[int, int]] = set()
     for typed in paths:
+        if not os.fspath(typed):  # an unset variable of a shell; Path would make the current folder of it
+            refused.append(Refusal("", NotFound("an empty path", READABLE, "name a file or folder")))
+            continue
         for candidate in _below(Path(typed), refused):
             try:
                 status = candidate.path.stat()
@@ -73,7 +76,7 @@ def _below(typed: Path, refused: list[Refusal]) -> Iterator[Candidate]:
         yield Candidate(str(typed), typed, str(typed.absolute().parent), in_folder=False)
         return
     empty = True
-    for path in _files(typed, typed, refused, set()):
+    for path in _files(typed, refused):
         empty = False
         yield Candidate(str(path), path, str(path.absolute().parent), in_folder=True)
     if empty and not any(r.input == str(typed) or r.input.startswith(f"{typed}{os.sep}") for r in refused):
@@ -81,27 +84,29 @@ def _below(typed: Path, refused: list[Refusal]) -> Iterator[Candidate]:
         refused.append(Refusal(str(typed), error))
 
 
-def _files(folder: Path, top: Path, refused: list[Refusal], visited: set[tuple[int, int]]) -> Iterator[Path]:
-    try:
-        status = folder.stat()
-        entries = sorted(folder.iterdir(), key=lambda p: p.name)
-    except OSError as error:
-        refused.append(Refusal(str(folder), _unreachable(error)))
-        return
-    if (status.st_dev, status.st_ino) in visited:
-        return
-    visited.add((status.st_dev, status.st_ino))
-    for path in entries:
-        if path.name.startswith(".") or path.name in IGNORED:
-            continue
+def _files(top: Path, refused: list[Refusal]) -> Iterator[Path]:
+    """Every file below a folder, depth first, in the order of names; each real folder once."""
+    visited: set[tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
         try:
             is_folder = path.is_dir()
         except OSError:
             is_folder = False
-        if is_folder:
-            yield from _files(path, top, refused, visited)
-        else:
+        if not is_folder:
             yield path
+            continue
+        try:
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            entries = sorted(path.iterdir(), key=lambda p: p.name, reverse=True)
+        except OSError as error:
+            refused.append(Refusal(str(path), _unreachable(error)))
+            continue
+        waiting += [p for p in entries if not p.name.startswith(".") and p.name not in IGNORED]
 
 
 def _check(status: os.stat_result, max_bytes: int) -> None:
