@@ -34,19 +34,25 @@ def read(
 ) -> None:
     """Read studies into checked drafts. Exit 0: all read; 1: some inputs refused; 3: nothing could be read."""
     from ..api import Hospital
-    from ..errors import Refusal
+    from ..errors import AttendingError, Refusal
 
     done = refused = 0
     with Hospital(home) as hospital, progress("reading") as bar:
-        for item in hospital.read(paths, modality=modality, view=view, body_part=body_part, progress=bar):
-            if isinstance(item, Refusal):
-                refused += 1
-                if as_json:
-                    emit(error=error_fields(item.error), input=item.input)
-                message(item.error, f"{item.input}: refused")
-            else:
-                done += 1
-                tell(hospital, item, as_json)
+        try:
+            for item in hospital.read(paths, modality=modality, view=view, body_part=body_part, progress=bar):
+                if isinstance(item, Refusal):
+                    refused += 1
+                    if as_json:
+                        emit(error=error_fields(item.error), input=item.input)
+                    message(item.error, f"{item.input}: refused")
+                else:
+                    done += 1
+                    tell(hospital, item, as_json)
+        except AttendingError as error:  # the hospital's, not one input's: what follows was not read either
+            refused += 1
+            if as_json:
+                emit(error=error_fields(error))
+            message(error)
     if not as_json:
         note(f"{done} read, {refused} refused")
     sys.exit(3 if not done else 1 if refused else 0)
