@@ -15,10 +15,14 @@ from .trunk import part_of
 PROJECTIONS = ("CR", "DX", "MG", "RF", "XA", "PX", "IO", "RG")
 # Plates and flat detectors. Fluoroscopy (RF, XA) shows a round field on black and is not judged by outline.
 FILMS = ("CR", "DX", "MG", "PX", "IO", "RG")
+# Tomosynthesis (MG) and rotational XA do place their planes.
+FLAT = ("CR", "DX", "PX", "IO", "RG")
 SECTIONS = ("CT", "MR")
 GREY_ONLY = (*PROJECTIONS, *SECTIONS)
 # Cameras' own modalities: colour and natural-image statistics are what they are.
 CAMERAS = ("ES", "XC", "OP", "GM", "SM", "DMS", "OPM", "OPR", "OPT")
+# Signed MR (phase, real part) spreads over its range: at most a tenth of it can lie in a band of 200 in 2000.
+AIR_SHARE = 0.15
 # What was captured or converted is not known from these.
 UNTOLD = ("SC", "OT", "DOC", "SR", "KO", "PR", "REG", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE")
 
@@ -139,6 +143,24 @@ def stack_of_films(image: Image, seen: Look) -> str | None:
     return None
 
 
+def placed_film(image: Image, seen: Look) -> str | None:
+    """A header that places one plane in the patient, as no projection can be (PS3.3: no Image Plane Module)."""
+    facts = image.facts
+    if facts.modality in FLAT and facts.shape[0] == 1 and facts.affine is not None and facts.source:
+        return "its header places it in the patient as a section, which no radiograph is"
+    return None
+
+
+def ct_as_mr(image: Image, seen: Look) -> str | None:
+    """Much of the image at the value of air in Hounsfield units."""
+    if image.facts.modality != "MR" or image.facts.colour:
+        return None
+    voxels = image.voxels
+    if float(((voxels > -1100) & (voxels < -900)).mean()) > AIR_SHARE:
+        return "much of it has the Hounsfield value of air: a CT, not an MR image"
+    return None
+
+
 def section_as_film(image: Image, seen: Look) -> str | None:
     """An oval body in the middle of empty surroundings with four empty corners: a CT or MR section, not a projection.
 
@@ -235,6 +257,8 @@ RULES: tuple[Callable[[Image, Look], str | None], ...] = (
     drawing,
     stack_of_films,
     section_as_film,
+    placed_film,
+    ct_as_mr,
     photo_as_film,
     photo_as_section,
     film_as_section,
