@@ -167,6 +167,15 @@ def test_learn_approve_read_and_roll_back_bit_for_bit(quiet: Path, pulled: Pulle
     assert lines(attending("audit", "verify", "--json", home=quiet))[0]["ok"]
 
 
+def test_few_shots_are_fewer_and_tested_on_the_same_cases(quiet: Path, pulled: Pulled) -> None:
+    pulled("pneumoniamnist")
+    (few,) = lines(attending("learn", "--shots", 40, "--json", home=quiet))
+    (all_,) = lines(attending("learn", "--json", home=quiet))
+    assert few["card"]["examples"].startswith("40 ") and not all_["card"]["examples"].startswith("40 ")
+    assert few["scores"]["held_out"] == all_["scores"]["held_out"]
+    assert few["id"] != all_["id"]
+
+
 def test_a_poisoned_candidate_is_refused_and_cannot_be_approved(quiet: Path, pulled: Pulled) -> None:
     from attending import Hospital
     from attending.errors import ReleaseRefused

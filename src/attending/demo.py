@@ -24,7 +24,8 @@ HEADS = ("head-t1", "mni152-t1")
 TEACHING = "pneumoniamnist"
 PNEUMONIA = "233604007"
 WORDS = ("absent", "present")
-ASKED_OF = 60
+SHOTS = 40
+ASKED, ASKED_OF = 8, 200
 
 #: title, data set, file inside it, declared modality / view / body part for pictures.
 STUDIES = (
@@ -165,9 +166,9 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
     step(f"Read {tested}, an image that no candidate is trained on: {_pneumonia(before)}.")
     refused = ""
     try:
-        (first,) = hospital.learn(task=PNEUMONIA, sources=(f"imported:{TEACHING}",), progress=progress)
+        (first,) = hospital.learn(task=PNEUMONIA, shots=SHOTS, progress=progress)
         hospital.approve(first.id, "demo")
-        step(f"Learned from the set's labels alone, and approved: {_auroc(first)}.")
+        step(f"Learned from {SHOTS} of the set's labels alone, and approved: {_auroc(first)}.")
         for name in _unsure(hospital, files, taught):
             reading = _read_one(hospital, files[name])
             said = _pneumonia(reading)
@@ -175,9 +176,9 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
                 correction = _correction(hospital, reading, labels[name])
                 hospital.sign(reading.id, "demo", edited=correction, ratings={"accuracy": 3})
             step(f"Asked for {name}, where the head is least sure: {said}; signed as {WORDS[labels[name]]}.")
-        (second,) = hospital.learn(task=PNEUMONIA, progress=progress)
+        (second,) = hospital.learn(task=PNEUMONIA, shots=SHOTS, progress=progress)
         step(f"Learned again with the signatures: {_auroc(second)}. {second.why.capitalize()}.")
-        poisoned = hospital.learn(task=PNEUMONIA, poison=True, progress=progress)[0]
+        poisoned = hospital.learn(task=PNEUMONIA, shots=SHOTS, poison=True, progress=progress)[0]
         refused = f"The same with its training labels flipped is {poisoned.status}: {poisoned.why}."
         say(refused)
         if second.status == "candidate":
@@ -210,7 +211,7 @@ def _auroc(release: Release) -> str:
 
 
 def _sides(hospital: Hospital, files: dict[str, Path], labels: dict[str, int]) -> tuple[str, list[str]]:
-    """The first image labelled present that is held out, and sixty images that may be learned from."""
+    """The first image labelled present that is held out, and images that may be learned from."""
     from .learning.examples import HELD_OUT, in_test
 
     key = hospital.store.secret("split")
@@ -228,12 +229,12 @@ def _sides(hospital: Hospital, files: dict[str, Path], labels: dict[str, int]) -
 
 
 def _unsure(hospital: Hospital, files: dict[str, Path], names: list[str]) -> list[str]:
-    """The three images whose reading would teach most: where the approved head is least sure."""
+    """The images whose reading would teach most: where the approved head is least sure."""
     from . import learning
 
     head = next(d for d in hospital.equipment.readers.detectors if d.card.id == f"head-{PNEUMONIA}")
     scores = {name: head.detect(_case(hospital, files[name]).images[0])[0].score for name in names}
-    return list(learning.ask(scores, 3))
+    return list(learning.ask(scores, ASKED))
 
 
 def _case(hospital: Hospital, path: Path) -> Case:

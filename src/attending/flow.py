@@ -203,6 +203,7 @@ def learn(
     *,
     task: str | None = None,
     sources: Sequence[str] = (),
+    shots: int | None = None,
     progress: Progress | None = None,
     poison: bool = False,
 ) -> tuple[Release, ...]:
@@ -210,6 +211,7 @@ def learn(
 
     task     the finding's code value or meaning; None for every finding that reviews call present and absent.
     sources  admit only reviews of these sources; empty for signed ones and every pulled teaching set.
+    shots    learn from at most so many imported examples, and from all that people signed; None for no limit.
     poison   flip the training labels, to show that the gate refuses what came of it.
 
     Nothing is used before ``approve``. Raises NothingToLearn where no finding has enough reviews.
@@ -238,6 +240,8 @@ def learn(
                 sources=sources,
                 clean=[entry.id for entry in teaching.teaching_sets(cache)],
             )
+            if shots is not None:
+                training = learning.few(training, shots)
             if poison:
                 training = learning.flipped(training)
             learned = learning.train(training, vectors, cases, code, created=now(), min_train=site.learning.min_train)

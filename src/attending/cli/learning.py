@@ -28,6 +28,12 @@ def learn(
         list[str] | None,
         typer.Option("--source", help="Admit only reviews of these sources ('person', 'imported:NAME')."),
     ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Learn from at most so many imported examples; signed ones all count.", show_default="all"
+        ),
+    ] = None,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
@@ -36,7 +42,7 @@ def learn(
 
     refused = 0
     with Hospital(home) as hospital, progress("learning") as bar:
-        for release in hospital.learn(task=task, sources=tuple(source or ()), progress=bar):
+        for release in hospital.learn(task=task, sources=tuple(source or ()), shots=shots, progress=bar):
             refused += release.status == "refused"
             tell(release, as_json)
             if release.status == "candidate" and not as_json:

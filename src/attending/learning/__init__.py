@@ -2,17 +2,19 @@
 
 ``learn`` does the whole turn on plain data: the training set, the candidate, its ONNX bytes and what it says of the
 held-out cases. ``training_set``, ``train`` and ``predict`` are its steps. ``ask`` names the cases whose review would
-teach most, and ``flipped`` poisons a training set, for proving that the gate refuses what came of it.
+teach most, ``few`` thins out imported examples, and ``flipped`` poisons a training set, for proving that the gate
+refuses what came of it.
 """
 
 from .ask import ask
-from .examples import flipped, held_out_sha256, training_set
+from .examples import few, flipped, held_out_sha256, training_set
 from .graph import predict
 from .turn import Learned, learn, train
 
 __all__ = [
     "Learned",
     "ask",
+    "few",
     "flipped",
     "held_out_sha256",
     "learn",

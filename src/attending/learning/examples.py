@@ -107,6 +107,19 @@ def flipped(training: TrainingSet) -> TrainingSet:
     )
 
 
+def few(training: TrainingSet, shots: int) -> TrainingSet:
+    """The same training set with at most ``shots`` imported examples to learn from; what people signed all stays.
+
+    Which ones is decided by a hash of their ids, so that a smaller number is a part of a larger one. The held-out part
+    stays whole.
+    """
+    imported = [e for e in training.train if e.source != "person"]
+    chosen = sorted(imported, key=lambda e: hashlib.sha256(f"shots:{e.group}:{e.image}".encode()).digest())[:shots]
+    people = [e for e in training.train if e.source == "person"]
+    note = f"few-shot: {len(chosen)} of {len(imported)} imported examples to learn from"
+    return _sealed(training.task, training.encoder, [*people, *chosen], training.held_out, (*training.notes, note))
+
+
 def held_out_sha256(training: TrainingSet) -> str:
     """The hash of the held-out cases with their labels: two candidates are compared on equal ones only."""
     rows = sorted([e.case, e.image, e.group, e.label] for e in training.held_out)
