@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from ..records import CaseFacts, Evidence, Finding, Presence, Side
 from ..terms import Assertion, Lexicon, Parsed, Quantity, lexicon, quantities
-from ..terms.tokens import stems
+from ..terms.scope import kinds
+from ..terms.tokens import root, stems
 
 # Which parts of the body a declared body part or view lets a study show. None: no restriction is known.
 REGIONS = {
@@ -49,6 +50,11 @@ class Cited:
     numbers: tuple[Quantity, ...]
     texts: tuple[str, ...]
     priors: bool
+    roots: frozenset[str] = frozenset()
+
+    def says(self, word: str) -> bool:
+        """Is a word, in any inflection, among those of what is cited?"""
+        return word in self.words or root(word) in self.roots
 
 
 @dataclass
@@ -74,7 +80,15 @@ class Claim:
 def claim(text: str, facts: Sequence[Finding], evidence: Sequence[Evidence], case: CaseFacts | None) -> Claim:
     cited = _cited(tuple(facts), tuple(evidence))
     modality, region = _place(case)
-    return Claim(text, Parsed(text), cited, modality, region)
+    unheard = tuple(dict.fromkeys(f.label for f in cited.facts if unheard_of(f.label)))
+    return Claim(text, Parsed(text, lexicon().knowing(unheard)), cited, modality, region)
+
+
+@lru_cache(maxsize=4096)
+def unheard_of(label: str) -> bool:
+    """Does the lexicon know neither a finding nor a part of the body in a fact's name?"""
+    parsed = Parsed(label)
+    return not any(kinds(m) & {"finding", "organ", "normal"} for m in parsed.found) and not parsed.assertions
 
 
 def _place(case: CaseFacts | None) -> tuple[str | None, str | None]:
@@ -99,12 +113,22 @@ def _cited(facts: tuple[Finding, ...], evidence: tuple[Evidence, ...]) -> Cited:
             said += [_of_assertion(item.id, a, book) for a in Parsed(item.text).assertions]
     for note in notes:
         said += [_of_assertion("note", a, book) for a in Parsed(note).assertions]
+    # What evidence says in passing of a cited finding ("large effusion") describes it; the finding itself decides.
+    said = [s for s in said if not any(_same(s, f, book) for f in made)]
     organs = {o for fact in (*made, *said) for o in (*fact.organs, *fact.sites)}
     organs |= {o for t in (*texts, *notes) for o in organ_names(t)}
     words = {w for t in (*texts, *notes, *own) for w in stems(t)}
     numbers = tuple(q for t in (*texts, *notes) for q in quantities(t))
     priors = any(e.kind in {"prior", "similar", "expert"} for e in evidence)
-    return Cited(made, tuple(said), evidence, frozenset(words), frozenset(organs), numbers, (*texts, *notes), priors)
+    return Cited(
+        made, tuple(said), evidence, frozenset(words), frozenset(organs), numbers, (*texts, *notes), priors,
+        frozenset(root(w) for w in words),
+    )  # fmt: skip
+
+
+def _same(said: Fact, fact: Fact, book: Lexicon) -> bool:
+    kin = {k for n in said.names for k in book.kin.get(n, ())}
+    return bool(said.names & (fact.names | fact.broader) or fact.names & (said.broader | kin))
 
 
 def facts_of(finding: Finding) -> Iterable[Fact]:
@@ -119,7 +143,7 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
     if (known := _by_code().get((finding.code.scheme, finding.code.value))) is not None:
         names.add(known)
     sites = set(organ_names(site_text)) | ({site_text.lower()} if site_text else set())
-    organs = {*organ_names(meaning), *(site for a in Parsed(meaning).assertions for site in a.sites)}
+    organs = {*organs_within(meaning), *(site for a in Parsed(meaning).assertions for site in a.sites)}
     numbers: list[tuple[float, str]] = [(m.value, m.unit) for m in finding.measurements]
     for value in (finding.score, finding.probability):
         if value is not None:
@@ -160,6 +184,20 @@ def organ_names(text: str) -> tuple[str, ...]:
     parsed = Parsed(text)
     named = [m.name if m.kind == "organ" else next(e.name for e in m.also if e.kind == "organ") for m in parsed.organs]
     return tuple(dict.fromkeys(named))
+
+
+@lru_cache(maxsize=4096)
+def organs_within(text: str) -> tuple[str, ...]:
+    """Parts of the body named anywhere in a text, inside the name of a finding as well: the shoulder's rotator cuff."""
+    book, words = lexicon(), stems(text)
+    found = [
+        e.name
+        for at in range(len(words))
+        for phrase, entries in book.wordings.get(words[at], ())
+        for e in entries
+        if e.kind == "organ" and tuple(words[at : at + len(phrase)]) == phrase
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=4096)

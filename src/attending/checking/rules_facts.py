@@ -6,9 +6,10 @@ import re
 
 from ..terms import Assertion, Quantity
 from ..terms.quantities import UNITS, same_unit
-from ..terms.tokens import stems
+from ..terms.tokens import root, stems
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
+from .relate import label_roots, related, surface
 
 SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward": "right"}
 
@@ -16,12 +17,14 @@ _SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b[^.;]{0,15}\b\1\b",
 
 # The part of the body that a study or a finding is of, and that may be named with it at any time.
 _WHOLE = {"head": {"head", "brain"}, "chest": {"chest"}, "abdomen": {"abdomen"}, "spine": {"spine"}}
-_BROAD = {
-    "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding",
-    "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
-    "opacification",
-}  # fmt: skip
 # Words that are a place as much as a side.
+# Places that readers name by either word.
+_NEAR = (
+    {"lower lobe of lung", "lung base"}, {"upper lobe of lung", "lung apex"}, {"lung base", "costophrenic angle"},
+    {"middle lobe of lung", "mid lung zone"}, {"hilum of lung", "perihilar region"}, {"chest wall", "chest"},
+    {"pleura", "costophrenic angle"}, {"mediastinum", "paratracheal region"}, {"superior vena cava", "great vein"},
+    {"cerebral artery", "artery"}, {"pulmonary artery", "artery"}, {"meninges", "brain"}, {"abdomen", "pelvis"},
+)  # fmt: skip
 _PAIRED = {"bibasilar", "biapical", "bibasal", "bihilar"}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
@@ -86,49 +89,17 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
 
 def _names_a_measurement(claim: Claim, a: Assertion) -> bool:
     """ "Density 64 HU" names what was measured of a cited finding, not an opacity."""
-    said = set(stems(claim.text[a.span[0] : a.span[1]]))
-    return bool(a.quantities) and any(said <= words for f in claim.cited.facts for words in f.measured)
+    said = surface(claim, a)
+    if a.finding in claim.book.terms and claim.book.terms[a.finding].urgent and not a.quantities:
+        return False
+    return any(said <= {root(w) for w in words} for f in claim.cited.facts for words in f.measured)
 
 
 def _of_measurement(claim: Claim, a: Assertion) -> Found | None:
-    said = set(stems(claim.text[a.span[0] : a.span[1]]))
-    near = [f for f in claim.cited.facts if any(said <= words for words in f.measured)]
+    said = surface(claim, a)
+    near = [f for f in claim.cited.facts if any(said <= {root(w) for w in words} for words in f.measured)]
     wrong = (_number(claim, q, near, a.finding) for q in a.quantities)
     return next((found for found in wrong if found is not None), None)
-
-
-def related(claim: Claim, a: Assertion) -> list[Fact]:
-    """Facts that an assertion can be about: of the same name, or of which it follows."""
-    everything = claim.everything
-    if a.kind == "structure":
-        return [f for f in everything if a.finding in f.organs or a.finding in f.names or a.finding in f.sites]
-    same = [f for f in everything if a.finding in f.names]
-    if same:
-        return same
-    if a.kind == "normal":
-        return _normal(claim, a)
-    if a.presence == "absent":
-        above = set(claim.book.ancestors(a.finding))
-        return [f for f in everything if f.presence == "absent" and f.names & above]
-    if not _generic(claim, a):
-        return []
-    return [f for f in everything if f.presence != "absent" and a.finding in f.broader]
-
-
-def _normal(claim: Claim, a: Assertion) -> list[Fact]:
-    """A normal part of the body follows from a denial of what may be wrong with it."""
-    denied = set(claim.book.organs[a.site].denies) if a.site else {a.finding}
-    above = {b for d in denied for b in claim.book.ancestors(d)}
-    absent = [f for f in claim.everything if f.presence == "absent" and f.names & (denied | above)]
-    if absent or a.presence != "absent":
-        return absent
-    return [f for f in claim.everything if f.presence == "absent" and f.broader & denied]
-
-
-def _generic(claim: Claim, a: Assertion) -> bool:
-    """Only a broad word may stand for a cited finding: "brain tumor" for a glioma, never "splenectomy"."""
-    said = set(stems(claim.text[a.span[0] : a.span[1]]))
-    return bool(said & _BROAD) or said == set(stems(a.finding))
 
 
 def _unrelated(claim: Claim, a: Assertion) -> Found:
@@ -158,7 +129,13 @@ def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
     siblings = {b.side for b in claim.parsed.assertions if b.finding == a.finding and b.presence == a.presence}
     if a.side == "bilateral" and fact.side is None and _PAIRED & set(claim.parsed.words):
         return True
+    if a.side == "bilateral" and fact.side is None and a.presence == fact.presence == "absent":
+        return True
+    if fact.derived and fact.side is None:
+        return a.side in _cited_sides(claim)
     if fact.side == "bilateral":
+        if a.presence == fact.presence == "absent" and {"left", "right"} <= set(claim.parsed.words):
+            return True
         return siblings >= {"left", "right"}
     if a.side == "bilateral":
         sides = {f.side for f in claim.everything if f.names & fact.names and f.presence == fact.presence}
@@ -166,11 +143,18 @@ def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
     return False
 
 
+def _cited_sides(claim: Claim) -> set[str]:
+    sides: set[str] = {f.side for f in claim.cited.facts if f.side}
+    return sides | {"bilateral"} if sides >= {"left", "right"} else sides
+
+
 def side_words(claim: Claim) -> Found | None:
     """A side named anywhere in the sentence must be one that is cited."""
     if (same := _SAME_SIDE.search(claim.text)) is not None:
         return contradicted("side", f"sets the {same.group(1).lower()} side against itself")
-    inside = {i for m in claim.parsed.found if not m.kind.startswith("side-") for i in range(m.start, m.end)}
+    inside = {
+        i for m in claim.parsed.found if not m.kind.startswith("side-") for i in range(m.start, m.end) if i not in m.inner
+    }
     told = {SIDE_WORDS[w] for w in claim.cited.words if w in SIDE_WORDS}
     cited = set(told)
     for fact in claim.everything:
@@ -216,13 +200,18 @@ def _site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
 
 
 def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
-    """Cited itself, or a container of what is cited (the lung of a lower lobe)."""
-    return site in cited or any(site in claim.book.ancestors(c) for c in cited)
+    """Cited itself, another word for it, or a container of what is cited (the lung of a lower lobe)."""
+    near = {n for group in _NEAR if site in group for n in group}
+    return site in cited or bool(near & cited) or any(site in claim.book.ancestors(c) for c in cited)
 
 
 def implied(claim: Claim, organ: str, fact: Fact) -> bool:
     """Does a finding by its nature lie in this part: a glioma in the brain, an effusion in the pleura?"""
     term = claim.book.organs[organ]
+    if organ in fact.organs or any(organ in claim.book.ancestors(o) for o in fact.organs):
+        return True
+    if organ in {"chest", "abdomen", "head"} and fact.broader & {"medical device", "catheter", "tube"}:
+        return True
     regions = {claim.book.terms[n].region for n in fact.names if n in claim.book.terms}
     if organ in _WHOLE.get("".join(regions), ()):
         return True
@@ -321,10 +310,19 @@ def _side_told(claim: Claim, fact: Fact) -> bool:
 
 
 def _mentioned(claim: Claim, fact: Fact) -> bool:
-    names = set(stems(fact.label)) - {"of", "the", "left", "right", "volume", "and", "in"}
-    if names and names <= set(claim.parsed.words):
+    names = {root(n) for n in set(stems(fact.label)) - {"of", "the", "left", "right", "volume", "and", "in"}}
+    if names and names <= {root(w) for w in claim.parsed.words}:
         claim.matched.add(fact.id)
         return True
     held = {m.name for m in claim.parsed.findings if not m.silent} | {a.finding for a in claim.parsed.assertions}
+    if fact.presence == "absent" and _covered(claim, fact):
+        return True
     above = {b for n in held for b in claim.book.ancestors(n)}
     return bool(fact.names & (held | above) or fact.broader & held)
+
+
+def _covered(claim: Claim, fact: Fact) -> bool:
+    """ "The lungs are clear" denies a cited nodule, edema or consolidation without naming it."""
+    normal = {a.finding for a in claim.parsed.assertions if a.kind == "normal" and a.presence == "absent"}
+    kin = {k for n in normal for k in (*claim.book.kin.get(n, ()), *claim.book.kin_denied.get(n, ()))}
+    return bool(normal) and bool(fact.broader & normal or fact.names & kin)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 from ..terms.scope import kinds
-from ..terms.tokens import stems
+from ..terms.tokens import root, stems
 from .cited import Claim
 from .found import Found, contradicted, unknown
 
@@ -19,6 +19,7 @@ VOCABULARY: dict[str, frozenset[str]] = {k: frozenset(v) for k, v in _WORDS["mod
 SEVERITY, COMPARISON, NORMALITY, NATURE = (
     frozenset(_WORDS["judgement"][k]) for k in ("severity", "comparison", "normality", "nature")
 )
+ALIKE = tuple(frozenset(group) for group in _WORDS["judgement"]["alike"])
 RECOMMENDATION = re.compile(rf"\b(?:{'|'.join(_WORDS['advice']['patterns'])})\b", re.IGNORECASE)
 _META = re.compile("|".join(_WORDS["garble"]["patterns"]), re.IGNORECASE)
 _SAME = {"DX": "CR", "RG": "CR", "RF": "CR", "XA": "CR", "PX": "CR", "IO": "CR", "MG": "CR", "PT": "NM", "PET": "NM",
@@ -55,6 +56,9 @@ _SUFFIX = re.compile(
     r"sarcoma|carcinoma|blastoma|malacia|sclerosis|penia|plegia|edema|noma)$"
 )
 _NOT_DISEASE = frozenset(["diagnosis", "prognosis", "hypothesis", "anastomosis", "coma", "aroma", "dosis"])
+_COUNTED = {
+    "score", "probability", "volume", "ml", "mm", "diameter", "depth", "thickness", "density", "cm", "length", "size",
+}  # fmt: skip
 _OTHER = re.compile(r"[^\x00-ɏΑ-ω–—‘’“”•…°²³×µ≥≤±→\s]")
 
 
@@ -78,7 +82,7 @@ def garble(claim: Claim) -> Found | None:
     if _TWICE.search(claim.text) or (len(low) < 14 and any(named.count(n) > 2 for n in named)):
         return contradicted("garble", "says one thing twice")
     threes = [tuple(low[i : i + 3]) for i in range(len(low) - 2)]
-    threes = [t for t in threes if not {"score", "probability"} & set(t)]  # each fact of a list has its own
+    threes = [t for t in threes if not _COUNTED & set(t)]  # each fact of a list has its own
     if any(threes.count(t) > 2 and set(t) != {"xxxx"} for t in set(threes)):
         return contradicted("garble", "repeats itself")
     strange = _strange(claim)
@@ -106,7 +110,8 @@ def modality(claim: Claim) -> Found | None:
     measured = {w for f in claim.cited.facts for words in f.measured for w in words}
     for mention in claim.parsed.findings:
         term = claim.book.terms[mention.name]
-        if set(claim.parsed.words[mention.start : mention.end]) <= measured:
+        spoken = claim.parsed.words[mention.start : mention.end]
+        if set(spoken) <= measured or {root(w) for w in spoken} <= claim.cited.roots:
             continue
         if mention.name not in cited and _elsewhere(term.region, claim.region):
             return contradicted("modality", f"names {mention.name}, which a study of the {claim.region} does not show")
@@ -141,7 +146,12 @@ def _elsewhere(region: str, study: str | None) -> bool:
 def judgement(claim: Claim) -> Found | None:
     """Words that weigh, compare or judge need a cited fact or prior that does so."""
     words = claim.parsed.words
-    held = {w for m in claim.parsed.found if m.kind not in {"organ", "normal", "state"} for w in words[m.start : m.end]}
+    held = {
+        w
+        for m in claim.parsed.found
+        if m.kind not in {"organ", "normal", "state"} or (m.kind == "state" and m.used)
+        for w in words[m.start : m.end]
+    }
     held |= {
         w for m in claim.parsed.found if m.kind == "normal" and _normal_is_cited(claim) for w in words[m.start : m.end]
     }
@@ -155,7 +165,7 @@ def judgement(claim: Claim) -> Found | None:
         return contradicted("judgement", f"speaks of {hit.group().lower()}; the cited score is not calibrated")
     denied = all(a.presence == "absent" for a in claim.parsed.assertions) and bool(claim.parsed.assertions)
     for word in words:
-        if word in claim.cited.words or (word in held and word not in COMPARISON):
+        if claim.cited.says(word) or (word in held and word not in COMPARISON) or _alike(claim, word):
             continue
         if word in NORMALITY and (word not in {"poor", "good"} or _measured(claim)):
             verdict = contradicted if _measured(claim) else unknown
@@ -167,6 +177,11 @@ def judgement(claim: Claim) -> Found | None:
         if word in NATURE and not denied:
             return unknown("judgement", f"says {word!r}; nothing cited says so")
     return None
+
+
+def _alike(claim: Claim, word: str) -> bool:
+    """Another word of the same weight is cited: "tiny" for "small"."""
+    return any(word in group and group & claim.cited.words for group in ALIKE)
 
 
 def _normal_is_cited(claim: Claim) -> bool:
@@ -211,7 +226,7 @@ def _qualifier(claim: Claim) -> str | None:
     """A word that narrows a finding ("tension", "burst") and that neither the finding's name nor the evidence holds."""
     inside = {i: m for m in claim.parsed.found if "finding" in kinds(m) for i in range(m.start, m.end)}
     for at, word in enumerate(claim.parsed.words):
-        if word in claim.book.common or word in claim.cited.words or word not in claim.book.words or not word.isalpha():
+        if word in claim.book.common or claim.cited.says(word) or word not in claim.book.words or not word.isalpha():
             continue
         mention = inside.get(at)
         if mention is None:
@@ -229,7 +244,7 @@ def _strange(claim: Claim) -> list[str]:
         if t.stem[0].isalpha()
         and len(t.stem) > 1
         and t.stem not in claim.book.words
-        and t.stem not in claim.cited.words
+        and not claim.cited.says(t.stem)
         and set(t.stem) != {"x"}
         and not t.stem[-1].isdigit()
     ]

@@ -7,13 +7,16 @@ on stems, so that plurals, British spelling, case and hyphens need no entry of t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
 from ..records import Code
 from .tokens import stems
 
+ARTICLES = frozenset({"the", "a", "an"})
+_INSIDE = frozenset({"left", "right", "both", "bilateral"})
+_BEFORE_SIDE = frozenset({"of", "in", "to", "at", "under", "within", "from", "on", "along", "over"})
 FINDING_FILES = ("chest", "devices", "head", "body", "bone", "single")
 
 
@@ -57,15 +60,35 @@ class Lexicon:
     organs: dict[str, Term] = field(default_factory=dict)
     wordings: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
     states: dict[tuple[str, str], str] = field(default_factory=dict)
+    kin: dict[str, frozenset[str]] = field(default_factory=dict)
+    kin_denied: dict[str, frozenset[str]] = field(default_factory=dict)
+    organ_words: dict[str, frozenset[str]] = field(default_factory=dict)
     words: frozenset[str] = frozenset()
     common: frozenset[str] = frozenset()
 
-    def find(self, tokens: list[str], at: int) -> tuple[int, list[Entry]]:
-        """The longest wording that starts at a token: (number of tokens, entries), or (0, [])."""
-        for phrase, entries in self.wordings.get(tokens[at], ()):
-            if tuple(tokens[at : at + len(phrase)]) == phrase:
-                return len(phrase), entries
-        return 0, []
+    extra: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
+
+    def find(self, tokens: list[str], at: int) -> tuple[int, list[Entry], tuple[int, ...]]:
+        """The longest wording that starts at a token: (number of tokens, entries, places of sides inside), or (0, ...).
+
+        Articles and sides may stand inside a wording: "fluid in the left pleural space".
+        """
+        for table in (self.extra, self.wordings) if self.extra else (self.wordings,):
+            for phrase, entries in table.get(tokens[at], ()):
+                if (end := _fits(phrase, tokens, at)) is not None:
+                    return end[0] - at, entries, end[1]
+        return 0, [], ()
+
+    def knowing(self, names: tuple[str, ...]) -> Lexicon:
+        """This lexicon with findings of a study that it does not know, each by its own words."""
+        if not names:
+            return self
+        terms = {n: Term(n, "finding", Code("99ATTENDING", n.replace(" ", "-"), n), "any") for n in names}
+        more: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = {}
+        for name in names:
+            if phrase := tuple(s for s in stems(name) if s not in ARTICLES):
+                more.setdefault(phrase[0], []).append((phrase, [Entry("finding", name)]))
+        return replace(self, terms={**self.terms, **terms}, extra=more)
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """The broader findings of a finding, or the containers of an organ, nearest first."""
@@ -75,6 +98,25 @@ class Lexicon:
             name = table[name].parent
             out.append(name)
         return tuple(out)
+
+
+def _fits(phrase: tuple[str, ...], tokens: list[str], at: int) -> tuple[int, tuple[int, ...]] | None:
+    """(end, places of sides inside) where a wording stands at a place; None where it does not."""
+    if len(phrase) == 1:
+        return at + 1, ()
+    sides: list[int] = []
+    here = at + 1
+    for n in range(1, len(phrase)):
+        while here < len(tokens) and tokens[here] != phrase[n]:
+            if tokens[here] in _INSIDE and phrase[n - 1] in _BEFORE_SIDE:
+                sides.append(here)
+            elif tokens[here] not in ARTICLES:
+                return None
+            here += 1
+        if here >= len(tokens):
+            return None
+        here += 1
+    return here, tuple(sides)
 
 
 def rows(name: str) -> Iterator[list[str]]:
@@ -97,7 +139,7 @@ def lexicon() -> Lexicon:
     collected: dict[tuple[str, ...], list[Entry]] = {}
 
     def learn(wording: str, kind: str, name: str) -> None:
-        entries = collected.setdefault(tuple(stems(wording)), [])
+        entries = collected.setdefault(tuple(s for s in stems(wording) if s not in ARTICLES), [])
         entry = Entry(kind, name)
         if entry not in entries and not (kind in {"finding", "organ"} and any(e.kind == kind for e in entries)):
             entries.append(entry)
@@ -116,6 +158,7 @@ def lexicon() -> Lexicon:
         book.organs[name] = Term(name, "organ", code(name), region, part, False, seen_by, tuple(_several(denies)))
         for wording in (name, *_several(wordings)):
             learn(wording, "organ", name)
+        book.organ_words[name] = frozenset(s for w in (name, *_several(wordings)) for s in stems(w))
     for organs, states, finding in rows("states.txt"):
         for state in _several(states):
             learn(state, "state", " ".join(stems(state)))
@@ -129,6 +172,9 @@ def lexicon() -> Lexicon:
             book.wordings.setdefault(phrase[0], []).append((phrase, entries))
     for listed in book.wordings.values():
         listed.sort(key=lambda item: -len(item[0]))
+    for finding, others, flag in rows("kin.txt"):
+        kin = book.kin_denied if flag == "denied" else book.kin
+        kin[finding] = kin.get(finding, frozenset()) | frozenset(_several(others))
     plain = {word for row in rows("words.txt") for word in stems(row[0])}
     bare = {s for phrase, entries in collected.items() if any(e.kind != "finding" for e in entries) for s in phrase}
     book.common = frozenset(plain | bare)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..records import Code, Presence, Side
 from . import scope
-from .lexicon import Lexicon, lexicon
+from .lexicon import Entry, Lexicon, lexicon
 from .quantities import Quantity, quantities
 from .scope import Mention, kinds
 from .tokens import Token, tokenize
@@ -21,6 +21,11 @@ _OWN_BEFORE = {
     "measuring", "probability", "density", "attenuation", "measure", "measures", "measured", "of",
     "is", "score", "=", ":", "by", "volume", "(", "and", "are",
     "was", "approximately", "to", "x", ",", "diameter", "size", "ratio", "than", "at", "about", "length",
+}  # fmt: skip
+_SMALL = {"of", "the", "a", "an", "left", "right", "both"}
+_EXAMINATIONS = {
+    "radiograph", "xray", "film", "ct", "mri", "mr", "scan", "ultrasound", "sonogram", "examination", "exam", "study",
+    "image", "imaging", "view", "series", "tomography", "radiography", "sonography", "picture", "slice",
 }  # fmt: skip
 _ORDER = re.compile(r"\b(left|right)\b[^.;,]{0,25}(?:\bthan\b|>)[^.;,]{0,15}\b(left|right)\b", re.IGNORECASE)
 
@@ -63,6 +68,7 @@ class Parsed:
         self.words = [t.stem for t in self.tokens]
         self.found = scope.mentions(self.tokens, self.book)
         self.quantities = quantities(sentence)
+        self.studies = self._studies()
         self.hard, self.soft = scope.barriers(self.words, self.found)
         self.more = self._order()
         self.marks = [h for h in self.hard if self.words[h] in {".", ";", "?", "!"}]
@@ -80,6 +86,19 @@ class Parsed:
         out = [a for m in everything if not m.silent for a in self._by_side(m, owned.get(id(m), ()))]
         out += [a for m in normal if not m.silent for a in self._denials(m)]
         self.assertions: tuple[Assertion, ...] = tuple(sorted(_merge(out), key=lambda a: a.span))
+
+    def _studies(self) -> list[Mention]:
+        """Parts of the body that name an examination and no place: "chest radiograph", "MRI of the brain"."""
+        out = []
+        for m in self.found:
+            if "organ" not in kinds(m):
+                continue
+            after = self.words[m.end : m.end + 1]
+            before = [w for w in self.words[max(0, m.start - 4) : m.start] if w not in _SMALL]
+            if (after and after[0] in _EXAMINATIONS) or (before and before[-1] in _EXAMINATIONS and "of" in self.words):
+                m.kind, m.also = "study", (Entry("study", _organ(m)),)
+                out.append(m)
+        return out
 
     # sides ---------------------------------------------------------------------------------------------------------
 
@@ -141,6 +160,7 @@ class Parsed:
                 both = Mention("finding", name, min(organ.start, mention.start), max(organ.end, mention.end))
                 both.sides = set(mention.sides) | set(organ.sides)
                 both.presence, both.silent = mention.presence, mention.silent or organ.silent
+                mention.used = True
                 if organ.presence != "present" and mention.presence == "present" and organ.start < mention.start:
                     both.presence = organ.presence
                 made.append(both)
@@ -174,7 +194,7 @@ class Parsed:
 
     def _place(self, made: list[Mention]) -> None:
         for organ in self.organs:
-            if organ.used or (organ.kind not in {"organ"} and "organ" not in kinds(organ)):
+            if organ.used or self._is_measured(organ):
                 continue
             target = self._holder(organ, made)
             if target is not None:
@@ -185,6 +205,13 @@ class Parsed:
         for mention in made:
             if not mention.sites and self.book.terms[mention.name].region == "any":
                 mention.sites += self._inside(mention)
+
+    def _is_measured(self, organ: Mention) -> bool:
+        """ "with a left kidney volume of 161 ml" gives the kidney's volume and no place of what stands before."""
+        if self.words[organ.end : organ.end + 1] not in (["volume"], ["length"], ["size"], ["width"]):
+            return False
+        end = self.tokens[organ.end].end
+        return any(0 <= q.span[0] - end < 25 for q in self.quantities)
 
     def _inside(self, mention: Mention) -> list[Mention]:
         """The part of the body that a wording of a finding holds itself: the rib of a "rib fracture"."""

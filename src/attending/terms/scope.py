@@ -34,6 +34,9 @@ _OPENERS = {
     "mildly", "interval", "with", "improved", "increased", "persistent", "again", "status", "prior",
     "healed", "low", "although",
 }  # fmt: skip
+_DOUBTS = {
+    "possible", "possibly", "probable", "probably", "suspected", "questionable", "likely", "?", "equivocal", "presumed",
+}  # fmt: skip
 _FORWARD = {
     "history of", "indication", "clinical history", "limited evaluation of", "limits evaluation of", "to assess for",
     "limits evaluation for", "evaluation for", "limited evaluation for",
@@ -54,6 +57,7 @@ class Mention:
     silent: bool = False
     sites: list[Mention] = field(default_factory=list)
     used: bool = False
+    inner: tuple[int, ...] = ()  # places of sides that stand inside the wording
 
 
 def mentions(tokens: list[Token], book: Lexicon) -> list[Mention]:
@@ -62,12 +66,14 @@ def mentions(tokens: list[Token], book: Lexicon) -> list[Mention]:
     words = [t.stem for t in tokens]
     at = 0
     while at < len(words):
-        length, entries = book.find(words, at)
+        length, entries, sides = book.find(words, at)
         if not length:
             at += 1
             continue
         first, *rest = entries
-        out.append(Mention(first.kind, first.name, at, at + length, tuple(rest)))
+        made = Mention(first.kind, first.name, at, at + length, tuple(rest), inner=sides)
+        made.sides |= {words[i] if words[i] in {"left", "right"} else "bilateral" for i in sides}
+        out.append(made)
         at += length
     return out
 
@@ -98,7 +104,11 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
                 for j, w in enumerate(segment)
             )
             opens = word == "," and segment and segment[0] in _OPENERS and "or" not in segment
-            if stated or opens or (word == "and" and segment[:1] in (["there"], ["with"])):
+            doubt = segment[1:2] if segment[:1] in (["a"], ["an"], ["the"], ["is"]) else segment[:1]
+            closed = i > 0 and words[i - 1] in _SEEN and segment[:1] not in (["or"], ["nor"], ["no"])
+            if stated or opens or closed or (doubt and doubt[0] in _DOUBTS and "no" not in segment):
+                soft.append(i)
+            elif word == "and" and segment[:1] in (["there"], ["with"]):
                 soft.append(i)
     return sorted(hard), sorted(soft)
 
@@ -134,12 +144,14 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
         ahead = _reach(cue.end, True, stops, len(words))
         follows = any(cue.end <= m.start < ahead and "finding" in kinds(m) for m in targets)
         if "neg-pre" in has and ("neg-post" not in has or follows):
+            ahead = min(ahead, _list_end(cue, targets, words, ahead))
             negated |= {id(m) for m in targets if cue.end <= m.start < ahead}
         elif "neg-post" in has:
-            negated |= {id(m) for m in _before(cue, targets, words, stops, hard)}
+            denied = {id(m) for m in _before(cue, targets, words, stops, hard)}
+            negated |= denied or {id(m) for m in targets if cue.end <= m.start < ahead}
         if "unc-pre" in has and not ("unc-post" in has and not follows):
             doubted |= {id(m) for m in targets if cue.end <= m.start < _reach(cue.end, True, stops, len(words))}
-        if "unc-post" in has:
+        if "unc-post" in has and not ("unc-pre" in has and follows and cue.name not in {"versus", "vs", "vs."}):
             before = _before(cue, targets, words, stops, hard)
             doubted |= {id(m) for m in (before[-1:] if cue.name in {"versus", "vs", "vs."} else before)}
         elif cue.name in {"versus", "vs", "vs."}:
@@ -158,6 +170,16 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
             before = _before(cue, targets, words, stops, hard)
             for target in before:
                 target.presence = "uncertain"
+
+
+def _list_end(cue: Mention, targets: list[Mention], words: list[str], ahead: int) -> int:
+    """ "No A or B, and C" states C: a list of denials that "or" has ended, or that had one member, is not taken up."""
+    for at in range(cue.end, min(ahead, len(words) - 1)):
+        if words[at] == "," and words[at + 1] == "and":
+            inside = [m for m in targets if cue.end <= m.start < at and "finding" in kinds(m)]
+            if "or" in words[cue.end : at] or (len(inside) == 1 and "," not in words[cue.end : at]):
+                return at
+    return ahead
 
 
 _STRONG = {

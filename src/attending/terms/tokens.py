@@ -8,6 +8,25 @@ from functools import lru_cache
 
 _TOKEN = re.compile(r"[a-zµ][a-z0-9'’]*|\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b)?|[^\s\-–—]", re.IGNORECASE)
 
+# "L 2.5 ml, R 2.9 ml"; not "L4", "L-spine", "1.2 L".
+_LETTER = re.compile(r"(?<![\w.'])(?<!\d )[LR](?![\w'-])")
+_ENDINGS = (
+    "ifications", "ification", "ifying", "ified", "ations", "ation", "itions", "ition", "atory", "ating", "ated",
+    "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity", "ness", "ment",
+    "ous", "ive", "ary", "ance", "ence", "ate", "ular", "ar",
+)  # fmt: skip
+_ROOTS = {
+    "opaque": "opacify", "opacity": "opacify", "dilatation": "dilate", "dilation": "dilate", "ectatic": "ectasia",
+    "thickness": "thick", "depth": "deep", "width": "wide", "length": "long", "height": "high", "fibrotic": "fibrosis",
+    "atelectatic": "atelectasis", "emphysematous": "emphysema", "edematous": "edema", "broken": "break",
+    "stenotic": "stenosis", "sclerotic": "sclerosis", "necrotic": "necrosis", "cirrhotic": "cirrhosis",
+    "thrombosed": "thrombosis", "thrombus": "thrombosis", "hemorrhagic": "hemorrhage", "bled": "bleed",
+    "blood": "bleed", "embolic": "embolism", "embolus": "embolism", "ischemic": "ischemia", "metastatic": "metastasis",
+    "scoliotic": "scoliosis", "pneumonic": "pneumonia", "arthritic": "arthritis", "osteoporotic": "osteoporosis",
+    "hepatic": "liver", "renal": "kidney", "cardiac": "heart", "cerebral": "brain", "pulmonary": "lung",
+    "cystic": "cyst", "calculus": "stone", "gallstone": "stone", "shrunken": "shrink", "shift": "shift",
+}  # fmt: skip
+
 _IRREGULAR = {
     "pneumothoraces": "pneumothorax", "hemithoraces": "hemithorax", "vertebrae": "vertebra", "metastases": "metastasis",
     "atelectases": "atelectasis", "diverticula": "diverticulum", "calculi": "calculus", "bullae": "bulla",
@@ -22,7 +41,7 @@ _IRREGULAR = {
     "pons": "pons", "dens": "dens", "biceps": "biceps", "quadriceps": "quadriceps", "atlas": "atlas", "does": "does",
     "versus": "versus", "vs": "vs", "perhaps": "perhaps", "always": "always", "diabetes": "diabetes",
     "oesophagus": "esophagus", "calibre": "caliber", "centre": "center", "grey": "gray", "metre": "meter",
-    "fibre": "fiber", "litre": "liter", "colour": "color", "vapour": "vapor", "series": "series",
+    "torn": "tear", "fibre": "fiber", "litre": "liter", "colour": "color", "vapour": "vapor", "series": "series",
 }  # fmt: skip
 # British spelling inside longer words: oedema, haemorrhage, anaemia, tumour, oesophageal, ischaemic, paediatric.
 _BRITISH = (("oedem", "edem"), ("haem", "hem"), ("aemi", "emi"), ("oesoph", "esoph"), ("tumour", "tumor"))
@@ -57,8 +76,29 @@ def stem(word: str) -> str:
 
 
 def tokenize(text: str) -> list[Token]:
-    """Hyphens and dashes separate words and are dropped: "left-sided" is two tokens."""
-    return [Token(stem(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
+    """Hyphens and dashes separate words and are dropped: "left-sided" is two tokens. "L" and "R" alone are sides."""
+    out = [Token(stem(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
+    if _LETTER.search(text) is None:
+        return out
+    sides = {m.start(): {"L": "left", "R": "right"}[m.group()] for m in _LETTER.finditer(text)}
+    return [Token(sides[t.start], t.start, t.end) if t.start in sides else t for t in out]
+
+
+@lru_cache(maxsize=20_000)
+def root(word: str) -> str:
+    """What the inflections and derivations of a word share: "opacified" and "opacification", "tilted" and "tilt"."""
+    word = _ROOTS.get(word, word)
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            word = word[: -len(ending)]
+            break
+    if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "sl":
+        word = word[:-1]
+    return word[:-1] if len(word) > 4 and word[-1] in "eiy" else word
+
+
+def roots(text: str) -> list[str]:
+    return [root(s) for s in stems(text)]
 
 
 def stems(text: str) -> list[str]:

@@ -1,0 +1,103 @@
+"""Which cited facts an assertion can be about: by name, by its own words, by kinship, or because it follows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..terms import Assertion
+from ..terms.tokens import root, roots, stems
+from .cited import Claim, Fact
+
+# Wordings that name a kind and no disease. With words of place they may stand for whatever is cited of that kind.
+BROAD = frozenset(
+    {
+        "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding",
+        "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
+        "opacification", "bleed", "fluid", "device", "catheter", "tube", "line", "lead", "calcification", "pathology",
+    }
+)  # fmt: skip
+_LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", "acute", "to", "at", "within"})
+# "The chest is normal" says more than that one disease of it is absent.
+WHOLES = frozenset({"chest", "head", "brain", "abdomen", "pelvis", "spine", "bone", "neck", "soft tissue"})
+
+
+def surface(claim: Claim, a: Assertion) -> frozenset[str]:
+    """Roots of the words by which a sentence names a finding, without sides and links."""
+    return _surface(claim.text[a.span[0] : a.span[1]])
+
+
+@lru_cache(maxsize=20_000)
+def _surface(text: str) -> frozenset[str]:
+    return frozenset(root(s) for s in stems(text) if s not in _LINKS and s not in {"left", "right", "is", "are"})
+
+
+@lru_cache(maxsize=4096)
+def label_roots(label: str) -> frozenset[str]:
+    return frozenset(roots(label))
+
+
+def related(claim: Claim, a: Assertion) -> list[Fact]:
+    """Facts that an assertion can be about: of the same name, or of which it follows."""
+    everything = claim.everything
+    if a.kind == "structure":
+        return [f for f in everything if a.finding in f.organs or a.finding in f.names or a.finding in f.sites]
+    same = [f for f in everything if a.finding in f.names]
+    if same and any(not f.derived for f in same):
+        return same
+    if a.kind == "normal":
+        return same or normal(claim, a)
+    said = surface(claim, a)
+    own = [f for f in claim.cited.facts if said and said <= label_roots(f.label)]
+    own += [f for f in claim.cited.facts if f not in own and _narrowed(claim, a, f, said)]
+    own += [f for f in claim.cited.facts if f not in own and _kin(claim, a, f)]
+    if own or same:
+        return [*own, *same]
+    if a.presence == "absent":
+        above = set(claim.book.ancestors(a.finding))
+        return [f for f in everything if f.presence == "absent" and f.names & above]
+    if not _generic(claim, a):
+        return []
+    return [f for f in everything if f.presence != "absent" and a.finding in f.broader]
+
+
+def _narrowed(claim: Claim, a: Assertion, f: Fact, said: frozenset[str]) -> bool:
+    """A narrower name whose every word is cited: "airspace opacity" of an opacity that the notes call airspace."""
+    kin = claim.book.kin.get(a.finding, frozenset())
+    return bool(said) and said <= claim.cited.roots and bool(f.names & {*claim.book.ancestors(a.finding), *kin})
+
+
+def _kin(claim: Claim, a: Assertion, f: Fact) -> bool:
+    if f.names & claim.book.kin.get(a.finding, frozenset()):
+        return True
+    denied = a.presence == f.presence == "absent"
+    return denied and bool(f.names & claim.book.kin_denied.get(a.finding, frozenset()))
+
+
+def normal(claim: Claim, a: Assertion) -> list[Fact]:
+    """A normal part of the body follows from a denial of what may be wrong with it."""
+    book = claim.book
+    denied = set(book.organs[a.site].denies) if a.site else {a.finding}
+    above = {b for d in denied for b in book.ancestors(d)}
+    absent = [f for f in claim.everything if f.presence == "absent" and f.names & (denied | above)]
+    if absent or a.presence != "absent":
+        return absent
+    if a.site in WHOLES and a.site not in {"bone", "spine", "soft tissue"}:
+        return []
+    kin = {k for d in denied for k in (*book.kin.get(d, ()), *book.kin_denied.get(d, ()))}
+    found = [f for f in claim.everything if f.presence == "absent" and (f.broader & denied or f.names & kin)]
+    if found or a.site is None:
+        return found
+    return [f for f in claim.everything if f.presence == "absent" and a.site in {*f.organs, *f.sites}]
+
+
+def _generic(claim: Claim, a: Assertion) -> bool:
+    """Only a broad word may stand for a cited finding: "brain tumor" for a glioma, never "lytic lesion"."""
+    words = set(stems(claim.text[a.span[0] : a.span[1]])) - _LINKS
+    if words == set(stems(a.finding)) - _LINKS:
+        return True
+    place = {w for o in claim.book.organs for w in _organ_words(claim, o)} if words - BROAD else set()
+    return bool(words & BROAD) and words - BROAD <= place | set(stems(a.finding)) | claim.cited.words
+
+
+def _organ_words(claim: Claim, organ: str) -> frozenset[str]:
+    return claim.book.organ_words.get(organ, frozenset())
