@@ -134,12 +134,12 @@ class _Bundle:
                 members = [i for i in named if i.series == uid]
                 study["series"].append(
                     {
-                        "uid": uid,
+                        "uid": _id_of(uid),
                         "modality": _coding(Code("DCM", members[0].modality, members[0].modality)),
                         "numberOfInstances": len(members),
                         "instance": [
                             {
-                                "uid": i.sop_instance,
+                                "uid": _id_of(i.sop_instance),
                                 "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{i.sop_class}"},
                             }
                             for i in members
@@ -307,3 +307,8 @@ def _date(da: Any) -> str | None:
 def _xml(text: str) -> str:
     """Without the control characters that XML does not have."""
     return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", " ", text)
+
+
+def _id_of(uid: str) -> str:
+    """A DICOM UID as FHIR's type ``id``; a malformed one, which ``id`` cannot hold, by a UID made from it."""
+    return uid if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", uid) else f"2.25.{uuid.uuid5(NAMESPACE, uid).int}"
