@@ -19,6 +19,9 @@ REGIONS = {
 }  # fmt: skip
 
 
+_COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
 @dataclass(frozen=True)
 class Fact:
     """One cited finding. numbers: (value, unit); names: preferred names it goes by; broader: all their ancestors;
@@ -119,6 +122,7 @@ def _cited(facts: tuple[Finding, ...], evidence: tuple[Evidence, ...]) -> Cited:
     organs |= {o for t in (*texts, *notes) for o in organ_names(t)}
     words = {w for t in (*texts, *notes, *own) for w in stems(t)}
     numbers = tuple(q for t in (*texts, *notes) for q in quantities(t))
+    numbers += tuple(Quantity(float(n), "1", (0, 0)) for n, w in enumerate(_COUNTS, 2) if w in words)
     priors = any(e.kind in {"prior", "similar", "expert"} for e in evidence)
     return Cited(
         made, tuple(said), evidence, frozenset(words), frozenset(organs), numbers, (*texts, *notes), priors,
@@ -128,7 +132,10 @@ def _cited(facts: tuple[Finding, ...], evidence: tuple[Evidence, ...]) -> Cited:
 
 def _same(said: Fact, fact: Fact, book: Lexicon) -> bool:
     kin = {k for n in said.names for k in book.kin.get(n, ())}
-    return bool(said.names & (fact.names | fact.broader) or fact.names & (said.broader | kin))
+    if said.names & (fact.names | fact.broader):
+        return True
+    # A sign may be firm where the disease that it points to is not.
+    return fact.presence != "uncertain" and bool(fact.names & (said.broader | kin))
 
 
 def facts_of(finding: Finding) -> Iterable[Fact]:
@@ -158,7 +165,7 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
         presence,
         finding.side or side_of(meaning) or side_of(site_text),
         tuple(numbers),
-        finding.probability is not None,
+        finding.probability is not None or any("probability" in m.code.meaning.lower() for m in finding.measurements),
         measured=tuple(frozenset(stems(m.code.meaning)) for m in finding.measurements),
     )
 

@@ -13,7 +13,7 @@ BROAD = frozenset(
     {
         "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding",
         "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
-        "opacification", "bleed", "fluid", "device", "catheter", "tube", "line", "lead", "calcification", "pathology",
+        "opacification", "bleed", "fluid", "blood", "clot", "device", "catheter", "tube", "line", "lead", "calcification", "pathology",
     }
 )  # fmt: skip
 _LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", "acute", "to", "at", "within"})
@@ -63,7 +63,9 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
 def _narrowed(claim: Claim, a: Assertion, f: Fact, said: frozenset[str]) -> bool:
     """A narrower name whose every word is cited: "airspace opacity" of an opacity that the notes call airspace."""
     kin = claim.book.kin.get(a.finding, frozenset())
-    return bool(said) and said <= claim.cited.roots and bool(f.names & {*claim.book.ancestors(a.finding), *kin})
+    wider = {n for n in f.names if a.finding in claim.book.kin.get(n, ())}
+    known = bool(wider) or bool(f.names & {*claim.book.ancestors(a.finding), *kin})
+    return bool(said) and said <= claim.cited.roots and known
 
 
 def _kin(claim: Claim, a: Assertion, f: Fact) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..terms import Assertion, Quantity
+from ..terms import Assertion, Parsed, Quantity
 from ..terms.quantities import UNITS, same_unit
 from ..terms.tokens import root, stems
 from .cited import Claim, Fact
@@ -73,7 +73,7 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
     elsewhere = [f for f in near if a.site in f.sites and f not in agree and f.side != a.side]
     if a.side and elsewhere and not any(a.site in f.sites for f in agree) and any(f.sites for f in agree):
         return contradicted("side", f"says {a.side} {a.site}; what is cited says {elsewhere[0].side}")
-    doubt = _site(claim, a, agree)
+    doubt = _site(claim, a, agree) if a.kind != "normal" else None
     if doubt is not None and doubt.verdict == "contradicted":
         return doubt
     for quantity in a.quantities:
@@ -174,9 +174,7 @@ def side_words(claim: Claim) -> Found | None:
 
 def _more(claim: Claim, a: Assertion) -> Found | None:
     """Which of two sides is worse must be what the evidence says."""
-    from ..terms import parse
-
-    said = {b.more for t in claim.cited.texts for b in parse(t) if b.more}
+    said = {more for t in claim.cited.texts if (more := Parsed(t).more)}
     if a.more in said:
         return None
     if said:
@@ -244,6 +242,8 @@ def _whole(claim: Claim, organ: str) -> bool:
 
 
 def _number(claim: Claim, q: Quantity, near: list[Fact], what: str) -> Found | None:
+    if all(f.derived for f in near):
+        near = [*near, *claim.cited.facts]
     cited = [n for f in near for n in f.numbers]
     if any(q.agrees(value, unit) for value, unit in cited):
         return None
@@ -281,6 +281,8 @@ def loose_numbers(claim: Claim) -> Found | None:
     cited = [n for f in claim.everything for n in f.numbers]
     for q in claim.parsed.quantities:
         if q.span in owned or any(q.agrees(v, u) for v, u in cited) or any(_equal(q, o) for o in claim.cited.numbers):
+            continue
+        if q.unit == "%" and any(f.calibrated and _number(claim, q, [f], "") is None for f in claim.cited.facts):
             continue
         return _wrong_number(q, cited, claim.cited.numbers, "what it measures")
     return None

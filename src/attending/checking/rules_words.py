@@ -19,6 +19,7 @@ VOCABULARY: dict[str, frozenset[str]] = {k: frozenset(v) for k, v in _WORDS["mod
 SEVERITY, COMPARISON, NORMALITY, NATURE = (
     frozenset(_WORDS["judgement"][k]) for k in ("severity", "comparison", "normality", "nature")
 )
+NARROWING: tuple[str, ...] = tuple(_WORDS["judgement"]["narrowing"])
 ALIKE = tuple(frozenset(group) for group in _WORDS["judgement"]["alike"])
 RECOMMENDATION = re.compile(rf"\b(?:{'|'.join(_WORDS['advice']['patterns'])})\b", re.IGNORECASE)
 _META = re.compile("|".join(_WORDS["garble"]["patterns"]), re.IGNORECASE)
@@ -161,7 +162,10 @@ def judgement(claim: Claim) -> Found | None:
         and not _says(claim, "normal")
     ):
         return contradicted("judgement", "judges a measurement normal or not; no reference range is cited")
-    if (hit := _CHANCE.search(claim.text)) and not _calibrated(claim) and hit.group().lower() not in claim.cited.words:
+    hit = _CHANCE.search(claim.text)
+    if hit is not None and hit.group().lower() in {"certain", "confident"} and _doubtful(claim):
+        hit = None
+    if hit is not None and not _calibrated(claim) and hit.group().lower() not in claim.cited.words:
         return contradicted("judgement", f"speaks of {hit.group().lower()}; the cited score is not calibrated")
     denied = all(a.presence == "absent" for a in claim.parsed.assertions) and bool(claim.parsed.assertions)
     for word in words:
@@ -176,7 +180,15 @@ def judgement(claim: Claim) -> Found | None:
             return unknown("judgement", f"says {word!r}; nothing cited weighs it so")
         if word in NATURE and not denied:
             return unknown("judgement", f"says {word!r}; nothing cited says so")
+    low = " ".join(words)
+    for phrase in NARROWING:
+        if not denied and f" {phrase} " in f" {low} " and not all(claim.cited.says(w) for w in phrase.split()):
+            return unknown("judgement", f"says {phrase!r}; nothing cited says so")
     return None
+
+
+def _doubtful(claim: Claim) -> bool:
+    return any(f.presence == "uncertain" for f in claim.cited.facts)
 
 
 def _alike(claim: Claim, word: str) -> bool:
@@ -225,10 +237,13 @@ def unknown_words(claim: Claim) -> Found | None:
 def _qualifier(claim: Claim) -> str | None:
     """A word that narrows a finding ("tension", "burst") and that neither the finding's name nor the evidence holds."""
     inside = {i: m for m in claim.parsed.found if "finding" in kinds(m) for i in range(m.start, m.end)}
+    placed = {i for m in claim.parsed.found if "finding" not in kinds(m) for i in range(m.start, m.end)}
     for at, word in enumerate(claim.parsed.words):
         if word in claim.book.common or claim.cited.says(word) or word not in claim.book.words or not word.isalpha():
             continue
         mention = inside.get(at)
+        if mention is None and at in placed:
+            continue
         if mention is None:
             return word
         own = set(stems(mention.name))
@@ -244,6 +259,7 @@ def _strange(claim: Claim) -> list[str]:
         if t.stem[0].isalpha()
         and len(t.stem) > 1
         and t.stem not in claim.book.words
+        and root(t.stem) not in claim.book.plain_roots
         and not claim.cited.says(t.stem)
         and set(t.stem) != {"x"}
         and not t.stem[-1].isdigit()

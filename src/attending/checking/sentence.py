@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..records import CaseFacts, Evidence, Finding, Judged
-from . import rules_facts, rules_words
+from . import rules_cues, rules_facts, rules_words
 from .cited import Claim, claim
 from .found import Found
 
@@ -15,9 +15,14 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("garble", rules_words.garble),
     ("modality", rules_words.modality),
     ("facts", rules_facts.facts),
+    ("denial", rules_cues.denial),
+    ("doubt", rules_cues.doubt),
+    ("pairs", rules_cues.pairs),
+    ("nouns", rules_cues.nouns),
     ("silent", rules_facts.silent),
     ("side", rules_facts.side_words),
     ("number", rules_facts.loose_numbers),
+    ("counts", rules_cues.counts),
     ("judgement", rules_words.judgement),
     ("recommendation", rules_words.recommendation),
     ("anatomy", rules_facts.anatomy),

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from ..records import Code
-from .tokens import stems
+from .tokens import root, stems
 
 ARTICLES = frozenset({"the", "a", "an"})
 _INSIDE = frozenset({"left", "right", "both", "bilateral"})
@@ -65,6 +65,7 @@ class Lexicon:
     organ_words: dict[str, frozenset[str]] = field(default_factory=dict)
     words: frozenset[str] = frozenset()
     common: frozenset[str] = frozenset()
+    plain_roots: frozenset[str] = frozenset()
 
     extra: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
 
@@ -109,6 +110,8 @@ def _fits(phrase: tuple[str, ...], tokens: list[str], at: int) -> tuple[int, tup
     for n in range(1, len(phrase)):
         while here < len(tokens) and tokens[here] != phrase[n]:
             if tokens[here] in _INSIDE and phrase[n - 1] in _BEFORE_SIDE:
+                sides.append(here)
+            elif tokens[here] == "not" and phrase[n - 1] in {"is", "are", "was", "were"}:
                 sides.append(here)
             elif tokens[here] not in ARTICLES:
                 return None
@@ -175,8 +178,14 @@ def lexicon() -> Lexicon:
     for finding, others, flag in rows("kin.txt"):
         kin = book.kin_denied if flag == "denied" else book.kin
         kin[finding] = kin.get(finding, frozenset()) | frozenset(_several(others))
-    plain = {word for row in rows("words.txt") for word in stems(row[0])}
-    bare = {s for phrase, entries in collected.items() if any(e.kind != "finding" for e in entries) for s in phrase}
+    plain = {word for file in ("words.txt", "common.txt") for row in rows(file) for word in stems(row[0])}
+    book.plain_roots = frozenset(root(word) for row in rows("common.txt") for word in stems(row[0]))
+    bare = {
+        s
+        for phrase, entries in collected.items()
+        if any(e.kind not in {"finding", "organ"} for e in entries) or (len(phrase) == 1 and entries[0].kind == "organ")
+        for s in phrase
+    }
     book.common = frozenset(plain | bare)
     book.words = frozenset(plain | {stem for phrase in collected for stem in phrase})
     return book

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ..records import Code, Presence, Side
 from . import scope
@@ -69,6 +70,7 @@ class Parsed:
         self.found = scope.mentions(self.tokens, self.book)
         self.quantities = quantities(sentence)
         self.studies = self._studies()
+        self._adjectives()
         self.hard, self.soft = scope.barriers(self.words, self.found)
         self.more = self._order()
         self.marks = [h for h in self.hard if self.words[h] in {".", ";", "?", "!"}]
@@ -99,6 +101,14 @@ class Parsed:
                 m.kind, m.also = "study", (Entry("study", _organ(m)),)
                 out.append(m)
         return out
+
+    def _adjectives(self) -> None:
+        """ "Abnormal" before the name of a finding or a part of the body adds no finding of its own."""
+        for one, two in pairwise(self.found):
+            if self.words[one.start : one.end] == ["abnormal"] and one.end == two.start and kinds(two) & {"finding"}:
+                one.kind, one.also = "adjective", ()
+            elif one.kind == two.kind == "finding" and one.end == two.start and two.name in self.book.ancestors(one.name):
+                two.kind, two.also = "noun", ()  # "cavitary lung lesion" is one finding
 
     # sides ---------------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ _VERBS = {
 }
 _SEEN = {
     "seen", "identified", "noted", "present", "evident", "visualized", "appreciated", "demonstrated", "detected",
-    "observed", "definitely", "clearly", "apparent", "visible", "found",
+    "observed", "definitely", "clearly", "apparent", "visible", "found", "situ", "place",
 }  # fmt: skip
 _OPENERS = {
     "stable", "unchanged", "mild", "moderate", "there", "calcified", "chronic", "old", "degenerative", "minimal",
@@ -72,7 +72,9 @@ def mentions(tokens: list[Token], book: Lexicon) -> list[Mention]:
             continue
         first, *rest = entries
         made = Mention(first.kind, first.name, at, at + length, tuple(rest), inner=sides)
-        made.sides |= {words[i] if words[i] in {"left", "right"} else "bilateral" for i in sides}
+        made.sides |= {words[i] if words[i] in {"left", "right"} else "bilateral" for i in sides if words[i] != "not"}
+        if any(words[i] == "not" for i in sides):
+            made.presence = "absent"
         out.append(made)
         at += length
     return out

@@ -1,0 +1,224 @@
+"""Rules that do not trust the reach of a cue: a denial or doubt that no cited fact bears out, numbers on the wrong side
+or under the wrong noun."""
+
+from __future__ import annotations
+
+import re
+
+from ..terms import Quantity
+from ..terms.quantities import UNITS
+from ..terms.scope import kinds
+from ..terms.tokens import root
+from .cited import Claim, Fact
+from .found import Found, contradicted, unknown
+
+_DENIALS = frozenset(
+    {
+        "no", "not", "without", "never", "neither", "nor", "none", "absent", "absence", "negative", "denied", "deny",
+        "excluded", "excludes", "exclude", "isn't", "aren't", "wasn't", "weren't", "doesn't", "don't", "didn't", "can't",
+        "hasn't", "haven't", "cannot", "lack", "lacking", "fail", "failed", "gone", "disappeared", "nil", "nothing",
+        "resolved", "removed", "cleared", "unlikely", "nowhere", "hardly", "barely", "false", "untrue", "refuted",
+        "disproved", "disproven", "unfounded",
+    }
+)  # fmt: skip
+_HEDGES = frozenset(
+    {
+        "may", "might", "could", "possible", "possibly", "probable", "probably", "suspected", "suspicious", "suspicion",
+        "questionable", "perhaps", "maybe", "presumed", "presumably", "potential", "potentially", "equivocal", "likely",
+        "unlikely", "uncertain", "unclear", "doubtful", "query", "whether", "if", "?", "seem", "seemingly", "tentative",
+        "tentatively", "presumptive", "conceivably", "conceivable", "plausible", "questioned", "suspect", "indeterminate",
+        "apparently", "versus", "vs", "can't", "arguably", "unconfirmed", "unproven", "hypothetical",
+    }
+)  # fmt: skip
+# What follows "not" where a doubt is meant and no denial.
+_NOT_SURE = frozenset(
+    {
+        "certain", "definite", "definitive", "definitely", "confirmed", "conclusive", "sure", "clear", "proven", "exclude",
+        "excluded", "ruled", "rule", "entirely", "completely", "specific", "diagnostic", "established", "be", "fully",
+        "absolutely", "firm",
+    }
+)  # fmt: skip
+_CHANGES = {root(w) for w in ("improved", "increased", "decreased", "worsened", "progression", "changed", "resolved")}
+
+_CLASSES: dict[str, str] = {
+    **dict.fromkeys(("score", "probability", "likelihood", "chance", "confidence"), "score"),
+    **dict.fromkeys(("density", "attenuation"), "density"),
+    **dict.fromkeys(("volume",), "volume"),
+    **dict.fromkeys(
+        ("diameter", "depth", "thickness", "length", "width", "height", "deep", "thick", "wide", "long"), "length"
+    ),
+    **dict.fromkeys(("size", "dimension", "extent"), "size"),
+    **dict.fromkeys(("angle", "tilt", "angulation"), "angle"),
+    **dict.fromkeys(("ratio", "index"), "ratio"),
+}
+_BY_UNIT = {"mm": "length", "ml": "volume", "[hnsf'U]": "density", "deg": "angle"}
+_BEFORE = re.compile(
+    r"\b([a-z]+)s?(?:\s+(?:of|is|was|are|were|about|approximately|around|measures|measured|measuring|at|estimated|to|be|"
+    r"as|equals?|only|up|roughly|nearly))*\s*[:=(]?\s*$",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(r"^\s*(?:in\s+)?(?:\w+\s+)?(deep|thick|wide|long|diameter|thickness|depth|width|length|volume)\b", re.I)
+_NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|possibility|score)\b", re.IGNORECASE)
+_BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
+_WORD_NUMBERS = {
+    w: n for n, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+}  # fmt: skip
+
+
+def denial(claim: Claim) -> Found | None:
+    """A word of denial or doubt must have a denied or doubtful fact behind it, wherever its reach is thought to end."""
+    facts = claim.cited.facts
+    if not facts:
+        return None
+    if (hit := _NO_CHANCE.search(claim.text)) is not None and not claim.cited.says("no"):
+        return contradicted("judgement", f"says {hit.group().lower()!r}; a score or a fact is cited")
+    held = {f.presence for f in facts} | {f.presence for f in claim.cited.said}
+    words = claim.parsed.words
+    if "absent" not in held:
+        free = _pseudo(claim)
+        for at, word in enumerate(words):
+            if word not in _DENIALS or at in free or word in claim.cited.words:
+                continue
+            after = words[at + 1 : at + 3]
+            if "uncertain" in held and (_NOT_SURE & set(after) or word in {"cannot", "unlikely", "excluded", "can't"}):
+                continue
+            return contradicted("negation", f"says {word!r}; nothing that is cited is absent")
+        return _unchanged(claim)
+    if "uncertain" in held or "present" in held:
+        return None
+    if not any(kinds(m) & {"neg-pre", "neg-post", "normal", "skip"} for m in claim.parsed.found) and not any(
+        w in _DENIALS for w in words
+    ):
+        return contradicted("negation", f"denies nothing; what is cited says {facts[0].label} is absent")
+    return None
+
+
+def doubt(claim: Claim) -> Found | None:
+    """A hedge where every cited fact is firm."""
+    facts = claim.cited.facts
+    if not facts or any(f.presence == "uncertain" for f in (*facts, *claim.cited.said)):
+        return None
+    if all(f.presence == "absent" for f in facts):
+        return None
+    free = _pseudo(claim)
+    for at, word in enumerate(claim.parsed.words):
+        if word in _HEDGES and at not in free and not claim.cited.says(word):
+            return contradicted("negation", f"says {word!r}; what is cited is firm")
+    return None
+
+
+def _pseudo(claim: Claim) -> set[int]:
+    return {i for m in claim.parsed.found if kinds(m) & {"pseudo", "skip"} for i in range(m.start, m.end)}
+
+
+def _unchanged(claim: Claim) -> Found | None:
+    """ "No improvement" where an improvement is cited."""
+    if {"no", "not", "without", "unchanged", "stable"} & claim.cited.words:
+        return None
+    for mention in claim.parsed.found:
+        if "pseudo" not in kinds(mention):
+            continue
+        for word in claim.parsed.words[mention.start : mention.end + 1]:
+            if root(word) in _CHANGES and root(word) in claim.cited.roots:
+                return contradicted("negation", f"says {mention.name!r}; what is cited says {word!r}")
+    return None
+
+
+# numbers ----------------------------------------------------------------------------------------------------------
+
+
+def nouns(claim: Claim) -> Found | None:
+    """The noun beside a number must be what was measured: a diameter is no score, a volume no density."""
+    cited = [(v, u, kind) for f in claim.cited.facts for v, u, kind in _measures(f)]
+    for q in claim.parsed.quantities:
+        said = _noun(claim.text, q)
+        fitting = [kind for v, u, kind in cited if _agrees(q, v, u)]
+        if said is None or not fitting or None in fitting:
+            continue
+        if not any(said == kind or (said == "size" and kind in {"length", "volume"}) for kind in fitting):
+            return contradicted("unit", f"calls {q.written.strip()} a {said}; what is cited is a {fitting[0]}")
+    return None
+
+
+def _agrees(q: Quantity, value: float, unit: str) -> bool:
+    if q.unit == "%" and unit == "1":
+        return abs(value - q.value / 100) <= q.tolerance / 100 + 1e-9
+    return q.agrees(value, unit)
+
+
+def _measures(fact: Fact) -> list[tuple[float, str, str | None]]:
+    out = []
+    for n, (value, unit) in enumerate(fact.numbers):
+        ucum = UNITS.get(unit.lower(), (unit, 1.0))[0]
+        if n < len(fact.measured):
+            named = next((_CLASSES[w] for w in sorted(fact.measured[n]) if w in _CLASSES), None)
+            kind = named if named not in {None, "size"} else _BY_UNIT.get(ucum)
+        else:
+            kind = "score"
+        out.append((value, unit, kind))
+    return out
+
+
+def _noun(text: str, q: Quantity) -> str | None:
+    after = _AFTER.match(text[q.span[1] :])
+    before = _BEFORE.search(text[: q.span[0]])
+    if before is not None and before.group(1).lower() == "density" and "measur" in before.group().lower():
+        return None  # "a calcific density measuring 25 mm" is a thing
+    if before is not None and before.group(1).lower() in _CLASSES:
+        return _CLASSES[before.group(1).lower()]
+    if before is not None and before.group(1).lower().rstrip("s") in _CLASSES:
+        return _CLASSES[before.group(1).lower().rstrip("s")]
+    return _CLASSES.get(after.group(1).lower()) if after is not None else None
+
+
+def pairs(claim: Claim) -> Found | None:
+    """Of two facts that differ by side and number alone, each number must stand with its own side."""
+    by_name: dict[str, list[Fact]] = {}
+    for fact in claim.cited.facts:
+        if fact.side in {"left", "right"} and fact.numbers:
+            by_name.setdefault(fact.label, []).append(fact)
+    for group in by_name.values():
+        if {f.side for f in group} < {"left", "right"}:
+            continue
+        owned = [(q, sides) for q in claim.parsed.quantities if len(sides := _owners(q, group)) == 1]
+        told = _sides_told(claim, [q for q, _ in owned])
+        for (q, sides), side in zip(owned, told, strict=True):
+            if side is not None and side not in sides:
+                return contradicted("side", f"gives {q.written.strip()} for the {side}; it is of the {min(sides)}")
+    return None
+
+
+def _owners(q: Quantity, group: list[Fact]) -> set[str]:
+    return {str(f.side) for f in group if any(q.agrees(v, u) for v, u in f.numbers)}
+
+
+def _sides_told(claim: Claim, numbers: list[Quantity]) -> list[str | None]:
+    """For each number the side that it is said of: in order after "left and right", else the side beside it."""
+    both = _BOTH.search(claim.text)
+    if both is not None and both.group(1).lower() != both.group(2).lower() and len(numbers) == 2:
+        first, second = both.group(1).lower(), both.group(2).lower()
+        if all(q.span[0] > both.end() for q in numbers) or all(q.span[1] <= both.start() for q in numbers):
+            return [first, second]
+    places = [(t.start, t.stem) for t in claim.parsed.tokens if t.stem in {"left", "right"}]
+    trailing = bool(places and numbers) and numbers[0].span[0] < places[0][0]
+    out: list[str | None] = []
+    for q in numbers:
+        before = [s for at, s in places if at < q.span[0]]
+        after = [s for at, s in places if at >= q.span[1]]
+        chosen = (after[:1] or before[-1:]) if trailing else (before[-1:] or after[:1])
+        out.append(chosen[0] if chosen else None)
+    return out
+
+
+def counts(claim: Claim) -> Found | None:
+    """A number in words ("three nodules") must be cited like one in digits."""
+    words = claim.parsed.words
+    cited = {q.value for q in claim.cited.numbers} | {v for f in claim.everything for v, _ in f.numbers}
+    for at, word in enumerate(words):
+        value = _WORD_NUMBERS.get(word)
+        if value is None or word in claim.cited.words or value in cited:
+            continue
+        if {"view", "image", "projection", "film", "level", "radiograph"} & set(words[at + 1 : at + 4]):
+            continue
+        return unknown("number", f"says {word!r}; nothing cited counts so")
+    return None
