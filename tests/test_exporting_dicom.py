@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -528,3 +529,15 @@ def test_two_label_maps_that_overlap_share_one_segmentation(mr: Any, tmp_path: P
     groups = srread(files["sr.dcm"]).content.get_volumetric_roi_measurement_groups()
     named = [int(g.referenced_segment.referenced_segment_numbers[0]) for g in groups]
     assert named == [1, 2, 3]
+
+
+def test_no_library_tells_the_patients_name_while_it_exports(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = "QXZWVLONGSINGLECOMPONENT"
+    dicom.write_series(voxels(), OBLIQUE, tmp_path / "in", header={"PatientName": name})
+    study, sample = opened(tmp_path / "in")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        sent(study, sample, tmp_path / "out")
+        assert dict(identity(study))["name"] == name
+    assert not [w for w in told if name in str(w.message)]
+    assert name not in caplog.text

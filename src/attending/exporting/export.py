@@ -18,6 +18,7 @@ from ..records import Image, Reading, Review, Study
 from .nifti import nifti
 from .page import page
 from .public import public
+from .source import quiet
 
 
 def may_leave(reading: Reading) -> None:
@@ -60,7 +61,8 @@ def export(
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir(mode=0o700)  # identified: readable by nobody else until its owner says otherwise
-        names, notes = _write(partial, reading, study, images, arrays, review, organization)
+        with quiet():
+            names, notes = _write(partial, reading, study, images, arrays, review, organization)
         partial.replace(to)
     except OSError as refused:
         if refused.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -25,10 +25,12 @@ class Identity:
 
 def identity(study: Study) -> Identity:
     """The patient of a decoded Study, or of one as the vault gives it back; empty for pictures and NIfTI."""
-    from .source import header_of, text_of
+    from .source import header_of, quiet, text_of
 
-    header = header_of(study)
-    born = text_of(header, "PatientBirthDate")
+    with quiet():
+        header = header_of(study)
+        named, born = text_of(header, "PatientName"), text_of(header, "PatientBirthDate")
+        number = text_of(header, "PatientID")
     if len(born) == 8 and born.isdigit():
         born = f"{born[:4]}-{born[4:6]}-{born[6:]}"
-    return Identity(text_of(header, "PatientName"), text_of(header, "PatientID"), born)
+    return Identity(named, number, born)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import uuid
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +46,22 @@ REQUIRED = (
     "ReferringPhysicianName",
 )
 """Type 2: present, empty where unknown."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warning and no log line of pydicom or highdicom leaves this block: they quote names and other values."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [(logger.propagate, logger.handlers) for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.propagate, logger.handlers = False, [logging.NullHandler()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, (propagate, handlers) in zip(loggers, before, strict=True):
+            logger.propagate, logger.handlers = propagate, handlers
 
 
 @dataclass(frozen=True)
