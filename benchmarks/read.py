@@ -74,10 +74,14 @@ def main() -> None:
     parser.add_argument("--kind", action="append", choices=KINDS, help="may be repeated; all unless given")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--child", nargs=3, metavar=("KIND", "HOME", "PATH"), help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", nargs=2, metavar=("KIND", "SCRATCH"), help=argparse.SUPPRESS)
     parser.add_argument("--prefix", choices=("on", "off"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         print(json.dumps(child(given.child[0], Path(given.child[1]), Path(given.child[2]))))
+        return
+    if given.prepare:
+        print(json.dumps({"path": str(prepared(given.prepare[0], Path(given.prepare[1])))}))
         return
     if given.prefix:
         print(json.dumps(prefix(given.prefix == "on")))
@@ -125,7 +129,14 @@ def machine() -> str:
 
 
 def kinds(wanted: list[str], rounds: int, scratch: Path) -> dict[str, Any]:
-    paths = {name: path for name in wanted if (path := prepared(name, scratch)) is not None}
+    # Prepared in processes of their own: the system counts a parent's memory at the fork as its child's own.
+    paths: dict[str, str] = {}
+    for name in wanted:
+        ready = fresh([sys.executable, __file__, "--prepare", name, str(scratch)])
+        if "error" in ready:
+            print(f"{KINDS[name].title}: not measured: {ready['error']}\n")
+        else:
+            paths[name] = ready["path"]
     told: dict[str, Any] = {f"{name} {writer}": [] for name in paths for writer in WRITERS}
     for turn in range(rounds):
         for name, path in paths.items():
@@ -135,16 +146,15 @@ def kinds(wanted: list[str], rounds: int, scratch: Path) -> dict[str, Any]:
                     shutil.copytree(scratch / "home-head", home)
                 home.mkdir(exist_ok=True)
                 (home / "site.toml").write_text(f'schema = 1\n[models]\nwriter = "{writer}"\n')
-                told[f"{name} {writer}"].append(
-                    fresh([sys.executable, __file__, "--child", name, str(home), str(path)])
-                )
+                told[f"{name} {writer}"].append(fresh([sys.executable, __file__, "--child", name, str(home), path]))
                 shutil.rmtree(home)
                 print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
     print("| study | writer | wall s (least) | CPU s | peak MiB | " + " | ".join(ROOMS) + " | target |")
     print("|" + "---|" * (6 + len(ROOMS)))
     for key, runs in told.items():
-        print(row(*key.split(" "), runs))
+        name, _, writer = key.partition(" ")
+        print(row(name, writer, runs))
     return told
 
 
@@ -164,8 +174,8 @@ def row(name: str, writer: str, runs: list[dict[str, Any]]) -> str:
     return f"| {kind.title} | {writer} | {wall:.1f} ({least:.1f}) | {cpu:.1f} | {mib:.0f} | {rooms} | {target} |"
 
 
-def prepared(name: str, scratch: Path) -> Path | None:
-    """The kind's input, pulled and, where it must be, written; None where it cannot be had."""
+def prepared(name: str, scratch: Path) -> Path:
+    """The kind's input, pulled and, where it must be, written."""
     from attending import models
     from attending.errors import ModelRefused
     from attending.site import cache_dir, mirror_dir
@@ -176,8 +186,7 @@ def prepared(name: str, scratch: Path) -> Path | None:
             models.pull(id, cache_dir(), mirror_dir())
         files = models.files(kind.data, cache_dir())
     except ModelRefused as refused:
-        print(f"{kind.title}: not measured: {refused}\n")
-        return None
+        raise SystemExit(str(refused)) from None
     if name == "head":
         return taught(files, scratch)
     path = next(path for key, path in sorted(files.items()) if key.endswith(kind.file))
