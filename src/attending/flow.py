@@ -86,6 +86,7 @@ def read_study(
         instances = deidentify.instances(study, store.secret("instances"))
         store.register_instances(instances, case.id)
     if store.has_final(case.id):
+        store.vault_put(study, case.id, instances)  # the audit entry of this reading
         return store.final(case.id)
     with clock.room("tasks", progress, 0.1):
         found = tasks.find(case, equipment.readers, site, _inside(progress, 0.1, 0.6))
@@ -279,9 +280,15 @@ def _proven(learned: learning.Learned, vectors: Any, store: Store, site: Site) -
         scores, evaluating.Policy(site.learning.min_held_out), replaces=current.id if current else None
     )
     release = evaluating.judged(learned.candidate, scores, refused, current.id if current else None)
-    if any(release.id == kept.id for kept in store.releases(release.candidate.task)):
-        return store.release(release.id)
-    store.save_release(release, learned.weights)
+    kept = next((r for r in store.releases(release.candidate.task) if r.id == release.id), None)
+    if kept is None:
+        store.save_release(release, learned.weights)
+        return release
+    compared = kept.scores is not None and kept.scores.release == scores.release
+    if compared or kept.status not in ("candidate", "refused"):
+        return kept
+    # The same candidate against another release than when it was kept: its figures are those of today.
+    store.set_release(release)
     return release
 
 
@@ -340,17 +347,18 @@ def _holds(store: Store, review: Review) -> bool:
 
 
 def _signed_cases(store: Store, encoder: models.Encoder) -> dict[str, CaseFacts]:
-    """The cases of signed readings, their vectors made where they are not kept yet."""
-    encoded = {(v.case, v.image) for v in store.vectors(encoder.space)}
+    """The cases of signed readings, their vectors made where they are not kept yet: of what may teach, and of images
+    that the gate lets models see."""
+    encoded = {v.case for v in store.vectors(encoder.space)}
     cases: dict[str, CaseFacts] = {}
     for id in sorted({review.reading for review in store.reviews(source="person")}):
         final = store.final(id)
         cases[id] = final.case
-        if not any(case == id for case, _ in encoded):
-            images = store.images(final)
-            store.save_vectors(
-                encoder.space, [(id, image, encoder.encode([images[image]])[0]) for image in sorted(images)]
-            )
+        if id in encoded or final.case.use == "view" or not final.case.pixels_checked:
+            continue
+        seen = {i: image for i, image in sorted(store.images(final).items()) if tasks.may_see(image)}
+        if seen:
+            store.save_vectors(encoder.space, [(id, i, encoder.encode([image])[0]) for i, image in seen.items()])
     return cases
 
 

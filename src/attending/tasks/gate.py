@@ -108,6 +108,11 @@ def see(image: Image) -> Sight:
     return Sight(image, None, f"{text} The pixels agree with the declared modality.", seen, shape)
 
 
+def may_see(image: Image) -> bool:
+    """Whether the gate lets any model look at an image."""
+    return see(image).refusal is None
+
+
 def declared(facts: ImageFacts) -> str:
     """What the header or the user declared, as a sentence."""
     planes, rows, columns = facts.shape[:3]
