@@ -43,7 +43,7 @@ CAUGHT = [
     ("side", "There is a left glioma.", (GLIOMA,), HEAD),
     ("number", "There is a 21 mm right pleural effusion.", (EFFUSION,), case()),
     ("number", "Left hippocampus 3.4 ml.", HIPPOCAMPI[:1], HEAD),
-    ("number", "Left hippocampus 3.44 ml, right hippocampus 3.12 ml.", HIPPOCAMPI, HEAD),
+    ("side", "Left hippocampus 3.44 ml, right hippocampus 3.12 ml.", HIPPOCAMPI, HEAD),
     ("number", "The hippocampi have 6.6 ml together.", HIPPOCAMPI, HEAD),
     ("unit", "There is a 12 cm right pleural effusion.", (EFFUSION,), case()),
     ("unit", "Right pleural effusion of 12 ml.", (EFFUSION,), case()),

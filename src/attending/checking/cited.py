@@ -143,6 +143,7 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
     book = lexicon()
     meaning, site_text = finding.code.meaning, finding.site.meaning if finding.site else ""
     names = set(_names(meaning)) | {meaning.lower()}
+    organs = set(organs_within(meaning))
     presence = finding.presence
     denied = {a.finding for a in Parsed(meaning).assertions if a.kind == "normal" and a.presence == "absent"}
     if denied and presence == "present":  # "normal heart size" as a finding denies what it names
@@ -150,7 +151,8 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
     if (known := _by_code().get((finding.code.scheme, finding.code.value))) is not None:
         names.add(known)
     sites = set(organ_names(site_text)) | ({site_text.lower()} if site_text else set())
-    organs = {*organs_within(meaning), *(site for a in Parsed(meaning).assertions for site in a.sites)}
+    organs |= {site for a in Parsed(meaning).assertions for site in a.sites}
+    organs |= {o for n in names for a in (n, *book.ancestors(n)) for o in book.lies_in.get(a, ())}
     numbers: list[tuple[float, str]] = [(m.value, m.unit) for m in finding.measurements]
     for value in (finding.score, finding.probability):
         if value is not None:

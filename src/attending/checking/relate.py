@@ -64,12 +64,14 @@ def _narrowed(claim: Claim, a: Assertion, f: Fact, said: frozenset[str]) -> bool
     """A narrower name whose every word is cited: "airspace opacity" of an opacity that the notes call airspace."""
     kin = claim.book.kin.get(a.finding, frozenset())
     wider = {n for n in f.names if a.finding in claim.book.kin.get(n, ())}
+    kin |= claim.book.kin_worded.get(a.finding, frozenset())
     known = bool(wider) or bool(f.names & {*claim.book.ancestors(a.finding), *kin})
     return bool(said) and said <= claim.cited.roots and known
 
 
 def _kin(claim: Claim, a: Assertion, f: Fact) -> bool:
-    if f.names & claim.book.kin.get(a.finding, frozenset()):
+    kin = claim.book.kin.get(a.finding, frozenset())
+    if f.names & kin or (f.presence != "absent" and f.broader & kin and _generic(claim, a)):
         return True
     denied = a.presence == f.presence == "absent"
     return denied and bool(f.names & claim.book.kin_denied.get(a.finding, frozenset()))

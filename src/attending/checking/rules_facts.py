@@ -6,6 +6,7 @@ import re
 
 from ..terms import Assertion, Parsed, Quantity
 from ..terms.quantities import UNITS, same_unit
+from ..terms.scope import kinds
 from ..terms.tokens import root, stems
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
@@ -13,8 +14,9 @@ from .relate import label_roots, related, surface
 
 SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward": "right"}
 
-_SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b[^.;]{0,15}\b\1\b", re.IGNORECASE)
+_SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b(?:(?!left|right)[^.;]){0,15}\b\1\b", re.IGNORECASE)
 
+_ONLY = re.compile(r"\b(?:only|just|solely|exclusively)\s+(?:on\s+)?(?:the\s+)?(?:left|right)\b", re.IGNORECASE)
 # The part of the body that a study or a finding is of, and that may be named with it at any time.
 _WHOLE = {"head": {"head", "brain"}, "chest": {"chest"}, "abdomen": {"abdomen"}, "spine": {"spine"}}
 # Words that are a place as much as a side.
@@ -23,8 +25,20 @@ _NEAR = (
     {"lower lobe of lung", "lung base"}, {"upper lobe of lung", "lung apex"}, {"lung base", "costophrenic angle"},
     {"middle lobe of lung", "mid lung zone"}, {"hilum of lung", "perihilar region"}, {"chest wall", "chest"},
     {"pleura", "costophrenic angle"}, {"mediastinum", "paratracheal region"}, {"superior vena cava", "great vein"},
-    {"cerebral artery", "artery"}, {"pulmonary artery", "artery"}, {"meninges", "brain"}, {"abdomen", "pelvis"},
+    {"cerebral artery", "artery"}, {"pulmonary artery", "artery"}, {"abdomen", "pelvis"},
 )  # fmt: skip
+# Of both lungs or none, so that their fact gives no side.
+_DIFFUSE = frozenset(
+    {"emphysema", "chronic obstructive pulmonary disease", "hyperinflation", "pulmonary edema", "low lung volumes",
+     "pulmonary vascular congestion", "flattened diaphragm", "cystic fibrosis"}
+)  # fmt: skip
+_LANDMARK = (
+    "between|overly|overlying|overlie|overlies|project|projecting|projected|projects|level|superimposed|adjacent|near|behind|"
+    "above|below|beneath|through|over|interspace|posterior to|anterior to"
+)
+_WHOLE_DENIED = {
+    "abnormality", "cardiopulmonary abnormality", "intracranial abnormality", "abdominal abnormality", "bone abnormality",
+}  # fmt: skip
 _PAIRED = {"bibasilar", "biapical", "bibasal", "bihilar"}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
@@ -66,7 +80,7 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
     if not side:
         said = " and ".join(sorted({f.side or "no side" for f in near}))
         return contradicted("side", f"says {a.side} {a.finding}; what is cited says {said}")
-    agree = [f for f in side if f.presence == a.presence]
+    agree = side if a.kind == "structure" else [f for f in side if f.presence == a.presence]
     if not agree:
         return contradicted("negation", f"states {a.finding} as {a.presence}; what is cited says {side[0].presence}")
     agree = [f for f in agree if f.side == a.side] or agree
@@ -77,14 +91,25 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
     if doubt is not None and doubt.verdict == "contradicted":
         return doubt
     for quantity in a.quantities:
-        if quantity.unit != "1" and _SCORE.search(claim.text[: quantity.span[0]]):
+        if quantity.unit not in {"1", "%"} and _SCORE.search(claim.text[: quantity.span[0]]):
             return contradicted("unit", f"calls {quantity.written} a score; it is a measurement")
-        if (found := _number(claim, quantity, agree, a.finding)) is not None:
+        if (found := _number(claim, quantity, agree, a.finding)) is not None and not _others(claim, quantity, a, agree):
             return found
     if a.more is not None and (found := _more(claim, a)) is not None:
         return found
     claim.matched |= {f.id for f in agree}
     return doubt
+
+
+def _others(claim: Claim, q: Quantity, a: Assertion, near: list[Fact]) -> bool:
+    """Is a number that stands between two findings that of the next one, or of the other side of the same structure?"""
+    labels = {f.label for f in near}
+    if any(f.label in labels and any(q.agrees(v, u) for v, u in f.numbers) for f in claim.cited.facts):
+        return len(near) == 1 and near[0].side is not None  # the rule "pairs" holds it against its side
+    nearby = [b for b in claim.parsed.assertions if b.span[0] > q.span[0] and a.span[0] < q.span[0]]
+    if not nearby or re.search(r"[;.)]", claim.text[q.span[1] : nearby[0].span[0]]):
+        return False
+    return any(q.agrees(v, u) for f in related(claim, nearby[0]) for v, u in f.numbers)
 
 
 def _names_a_measurement(claim: Claim, a: Assertion) -> bool:
@@ -131,6 +156,8 @@ def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
         return True
     if a.side == "bilateral" and fact.side is None and a.presence == fact.presence == "absent":
         return True
+    if a.side == "bilateral" and fact.side is None and fact.names & _DIFFUSE:
+        return True
     if fact.derived and fact.side is None:
         return a.side in _cited_sides(claim)
     if fact.side == "bilateral":
@@ -152,6 +179,9 @@ def side_words(claim: Claim) -> Found | None:
     """A side named anywhere in the sentence must be one that is cited."""
     if (same := _SAME_SIDE.search(claim.text)) is not None:
         return contradicted("side", f"sets the {same.group(1).lower()} side against itself")
+    lone = _ONLY.search(claim.text)
+    if lone is not None and any(f.side == "bilateral" for f in claim.cited.facts):
+        return contradicted("side", f"says {lone.group().lower()!r}; what is cited says bilateral")
     inside = {
         i for m in claim.parsed.found if not m.kind.startswith("side-") for i in range(m.start, m.end) if i not in m.inner
     }
@@ -189,7 +219,7 @@ def _site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
     cited = {s for f in near for s in (*f.sites, *f.organs)} | set(claim.cited.organs)
     own = {s for f in near for s in f.sites if s in claim.book.organs}
     for at, site in enumerate(a.sites):
-        if _placed(claim, site, cited) or any(implied(claim, site, f) for f in near):
+        if _placed(claim, site, cited) or any(implied(claim, site, f) for f in near) or _landmark(claim, site):
             continue
         if at == 0 or not own:
             return contradicted("invented", f"places {a.finding} in {site}, which nothing cited names")
@@ -197,8 +227,19 @@ def _site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
     return None
 
 
+def _landmark(claim: Claim, site: str) -> bool:
+    """ "Overlying the seventh rib" tells a reader of the film where to look, not in what the finding lies."""
+    if site not in {"rib", "clavicle", "scapula", "soft tissue", "thoracic spine", "spine", "chest wall", "sternum"}:
+        return False
+    words = " ".join(claim.parsed.words)
+    names = "|".join(sorted((re.escape(w) for w in claim.book.organ_words[site]), key=len, reverse=True))
+    return re.search(rf"\b(?:{_LANDMARK})(?: \S+){{0,6}}? (?:{names})\b", words) is not None
+
+
 def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
     """Cited itself, another word for it, or a container of what is cited (the lung of a lower lobe)."""
+    if site == "lobe of lung" and any("lung" in claim.book.ancestors(c) for c in cited):
+        return True
     near = {n for group in _NEAR if site in group for n in group}
     return site in cited or bool(near & cited) or any(site in claim.book.ancestors(c) for c in cited)
 
@@ -325,6 +366,9 @@ def _mentioned(claim: Claim, fact: Fact) -> bool:
 
 def _covered(claim: Claim, fact: Fact) -> bool:
     """ "The lungs are clear" denies a cited nodule, edema or consolidation without naming it."""
+    if fact.names & _WHOLE_DENIED and any("normal" in kinds(m) for m in claim.parsed.found):
+        claim.matched.add(fact.id)
+        return True
     normal = {a.finding for a in claim.parsed.assertions if a.kind == "normal" and a.presence == "absent"}
     kin = {k for n in normal for k in (*claim.book.kin.get(n, ()), *claim.book.kin_denied.get(n, ()))}
     return bool(normal) and bool(fact.broader & normal or fact.names & kin)

@@ -20,6 +20,7 @@ SEVERITY, COMPARISON, NORMALITY, NATURE = (
     frozenset(_WORDS["judgement"][k]) for k in ("severity", "comparison", "normality", "nature")
 )
 NARROWING: tuple[str, ...] = tuple(_WORDS["judgement"]["narrowing"])
+_WEIGHING = SEVERITY | COMPARISON | NORMALITY | NATURE
 ALIKE = tuple(frozenset(group) for group in _WORDS["judgement"]["alike"])
 RECOMMENDATION = re.compile(rf"\b(?:{'|'.join(_WORDS['advice']['patterns'])})\b", re.IGNORECASE)
 _META = re.compile("|".join(_WORDS["garble"]["patterns"]), re.IGNORECASE)
@@ -47,6 +48,17 @@ _RANGE = re.compile(
 
 # A model asked for a number that it was not given stops where the number would stand.
 _CUT = re.compile(r"\b(of|with|the|a|an|measuring|is|are|and|or|to|than|score)\s*\)?\s*[.,;]?\s*$", re.IGNORECASE)
+_DANGLING = re.compile(
+    r"\b(?:of|with|by|measuring|the|an|than|at)\s*(?:[.,;)](?!\d)|\(\s*\)|-\s*[.,;]|$)"
+    r"|\b(?:of|is|score|probability|size|depth|volume|diameter|thickness|measuring)\s+(?-i:[B-KM-QU-Z])(?![\w'-]\w)(?!\w)"
+    r"|\s[-–—]\s*[.,;]?\s*$|\(\s*[,;.]|\(\s*\)",
+    re.IGNORECASE,
+)
+_SCORED = re.compile(r"\b(?:model\s+)?(?:scores?|probability|likelihood)\b", re.IGNORECASE)
+_SIZED = re.compile(
+    r"\b(?:with|has|have|having|at)\s+an?\s+(?:\w+\s+)?(depth|thickness|volume|diameter|size|length|width|density)\b",
+    re.IGNORECASE,
+)
 _TWICE = re.compile(
     r"\b([a-z]{4,}(?: [a-z]+){0,3}) (?:with|of) (?:an? |the )?(?:(?:possible|left|right) )*\1\b"
     r"|\b(mm|cm|ml|cc) (?:mm|cm|ml|cc)\b",
@@ -76,6 +88,10 @@ def garble(claim: Claim) -> Found | None:
         return contradicted("garble", f"has {len(words)} words; a sentence has at most {MAX_WORDS}")
     if (cut := _CUT.search(claim.text)) is not None:
         return contradicted("garble", f"breaks off after {cut.group(1)!r}")
+    if (hit := _DANGLING.search(claim.text)) is not None:
+        return contradicted("garble", f"breaks off at {hit.group().strip()!r}")
+    if claim.cited.facts and (hit := _valueless(claim)) is not None:
+        return contradicted("garble", f"speaks of a {hit} and gives none")
     low = [w.lower() for w in words]
     if any(a == b and len(a) > 3 and a != "xxxx" for a, b in pairwise(low)):
         return contradicted("garble", "repeats a word")
@@ -89,6 +105,19 @@ def garble(claim: Claim) -> Found | None:
     strange = _strange(claim)
     if len(low) >= 4 and len(strange) > len(low) / 2:
         return contradicted("garble", "is not English report prose")
+    return None
+
+
+def _valueless(claim: Claim) -> str | None:
+    """A score, probability or size that is spoken of without its number."""
+    text = claim.text
+    for hit in _SCORED.finditer(text):
+        near = text[max(0, hit.start() - 25) : hit.end() + 45]
+        if not re.search(r"\d", near) and not re.search(r"calibrated", text, re.IGNORECASE):
+            return hit.group().lower()
+    hit = _SIZED.search(text)
+    if hit is not None and not re.search(r"\d", text[hit.end() : hit.end() + 30]):
+        return hit.group(1).lower()
     return None
 
 
@@ -171,6 +200,7 @@ def judgement(claim: Claim) -> Found | None:
     for word in words:
         if claim.cited.says(word) or (word in held and word not in COMPARISON) or _alike(claim, word):
             continue
+        word = _bare(word) if _bare(word) in _WEIGHING and word not in claim.book.words else word
         if word in NORMALITY and (word not in {"poor", "good"} or _measured(claim)):
             verdict = contradicted if _measured(claim) else unknown
             return verdict("judgement", f"says {word!r}; nothing cited judges so")
@@ -182,7 +212,10 @@ def judgement(claim: Claim) -> Found | None:
             return unknown("judgement", f"says {word!r}; nothing cited says so")
     low = " ".join(words)
     for phrase in NARROWING:
-        if not denied and f" {phrase} " in f" {low} " and not all(claim.cited.says(w) for w in phrase.split()):
+        parts = phrase.split()
+        if denied or f" {phrase} " not in f" {low} " or set(parts) <= held:
+            continue
+        if not all(claim.cited.says(w) for w in parts):
             return unknown("judgement", f"says {phrase!r}; nothing cited says so")
     return None
 
@@ -191,14 +224,21 @@ def _doubtful(claim: Claim) -> bool:
     return any(f.presence == "uncertain" for f in claim.cited.facts)
 
 
+def _bare(word: str) -> str:
+    """ "Persistently" as "persistent", "chronically" as "chronic"."""
+    return word[:-4] if word.endswith("ically") else word[:-2] if word.endswith("ly") and len(word) > 5 else word
+
+
 def _alike(claim: Claim, word: str) -> bool:
     """Another word of the same weight is cited: "tiny" for "small"."""
     return any(word in group and group & claim.cited.words for group in ALIKE)
 
 
 def _normal_is_cited(claim: Claim) -> bool:
-    normal = [a for a in claim.parsed.assertions if a.kind == "normal"]
-    return bool(normal)
+    if any(a.kind == "normal" for a in claim.parsed.assertions):
+        return True
+    # "Normal study": nothing in it is abnormal.
+    return any(f.presence == "absent" and "abnormality" in f.names for f in claim.cited.facts)
 
 
 def _measured(claim: Claim) -> bool:
@@ -216,6 +256,10 @@ def _calibrated(claim: Claim) -> bool:
 def recommendation(claim: Claim) -> Found | None:
     """No advice without a cited source that gives it."""
     hit = RECOMMENDATION.search(claim.text)
+    named = [m for m in claim.parsed.found if "finding" in kinds(m)]
+    tokens = claim.parsed.tokens
+    if hit and any(tokens[m.start].start <= hit.start() and hit.end() <= tokens[m.end - 1].end for m in named):
+        return None  # "cardiac monitor leads" are a device
     if hit is None or any(RECOMMENDATION.search(t) for t in claim.cited.texts):
         return None
     return unknown("recommendation", f"advises ({hit.group().lower()}); no source is cited")
@@ -237,12 +281,13 @@ def unknown_words(claim: Claim) -> Found | None:
 def _qualifier(claim: Claim) -> str | None:
     """A word that narrows a finding ("tension", "burst") and that neither the finding's name nor the evidence holds."""
     inside = {i: m for m in claim.parsed.found if "finding" in kinds(m) for i in range(m.start, m.end)}
+    here = {w for o in _organs(claim) for w in claim.book.organ_words.get(o, ())}
     placed = {i for m in claim.parsed.found if "finding" not in kinds(m) for i in range(m.start, m.end)}
     for at, word in enumerate(claim.parsed.words):
         if word in claim.book.common or claim.cited.says(word) or word not in claim.book.words or not word.isalpha():
             continue
         mention = inside.get(at)
-        if mention is None and at in placed:
+        if (mention is None and at in placed) or (mention is not None and (mention.presence == "absent" or word in here)):
             continue
         if mention is None:
             return word
@@ -250,6 +295,10 @@ def _qualifier(claim: Claim) -> str | None:
         if own < set(claim.parsed.words[mention.start : mention.end]) and word not in own:
             return word
     return None
+
+
+def _organs(claim: Claim) -> set[str]:
+    return {o for f in claim.cited.facts for o in (*f.organs, *f.sites)} | set(claim.cited.organs)
 
 
 def _strange(claim: Claim) -> list[str]:
@@ -260,6 +309,7 @@ def _strange(claim: Claim) -> list[str]:
         and len(t.stem) > 1
         and t.stem not in claim.book.words
         and root(t.stem) not in claim.book.plain_roots
+        and _bare(t.stem) not in claim.book.words
         and not claim.cited.says(t.stem)
         and set(t.stem) != {"x"}
         and not t.stem[-1].isdigit()

@@ -75,7 +75,6 @@ def word_all(
     draft: Draft, listed: tuple[Item, ...], writer: Writer, site: Site | None, progress: Callable[..., None] | None
 ) -> Draft:
     """The draft with its findings and impression worded by the model, where it can."""
-    which = prompt("word_fact")
     by_ids = {item.rests_on: item for item in listed}
     todo = [s for s in draft.sentences if _may_word(s, by_ids.get(s.rests_on))]
     began, out, fell = time.monotonic(), {}, []
@@ -86,6 +85,7 @@ def word_all(
         if time.monotonic() - began > limit:
             fell.append(f"{s.id}: no time left")
             continue
+        which = _prompt(s)
         text, why = _word(writer, site, which, fact_of(by_ids[s.rests_on].findings[0], s.section == "impression"))
         if text is None:
             fell.append(f"{s.id}: {why}")
@@ -93,7 +93,7 @@ def word_all(
             out[s.id] = replace(s, text=text, producer=_producer(writer, which))
     notes = (f"worded by rule after the model failed ({'; '.join(fell)})",) if fell else ()
     sentences = tuple(out.get(s.id, s) for s in draft.sentences)
-    return replace(draft, sentences=sentences, writer=_producer(writer, which), notes=(*draft.notes, *notes))
+    return replace(draft, sentences=sentences, writer=_producer(writer, prompt("word_fact")), notes=(*draft.notes, *notes))
 
 
 def rewriter(
@@ -113,7 +113,7 @@ def reword(
     item = next((i for i in listed if i.rests_on == sentence.rests_on), None)
     if item is None or not _may_word(sentence, item):
         return None
-    which = prompt("word_fact")
+    which = _prompt(sentence)
     fact = fact_of(item.findings[0], sentence.section == "impression")
     text, _ = _word(writer, site, which, fact, sentence.text, judged.reason)
     if text is None or text == sentence.text:
@@ -124,6 +124,11 @@ def reword(
 def _may_word(sentence: Sentence, item: Item | None) -> bool:
     """A model words single facts. Lists of numbers have no words to find."""
     return sentence.section in {"findings", "impression"} and item is not None and len(item.findings) == 1
+
+
+def _prompt(sentence: Sentence) -> Prompt:
+    """An impression has examples of its own, without numbers: a model that has seen scores writes "a score of ."."""
+    return prompt("word_impression" if sentence.section == "impression" else "word_fact")
 
 
 def _producer(writer: Writer, which: Prompt) -> Producer:

@@ -61,6 +61,8 @@ class Lexicon:
     wordings: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
     states: dict[tuple[str, str], str] = field(default_factory=dict)
     kin: dict[str, frozenset[str]] = field(default_factory=dict)
+    kin_worded: dict[str, frozenset[str]] = field(default_factory=dict)
+    lies_in: dict[str, frozenset[str]] = field(default_factory=dict)
     kin_denied: dict[str, frozenset[str]] = field(default_factory=dict)
     organ_words: dict[str, frozenset[str]] = field(default_factory=dict)
     words: frozenset[str] = frozenset()
@@ -176,8 +178,10 @@ def lexicon() -> Lexicon:
     for listed in book.wordings.values():
         listed.sort(key=lambda item: -len(item[0]))
     for finding, others, flag in rows("kin.txt"):
-        kin = book.kin_denied if flag == "denied" else book.kin
+        kin = {"denied": book.kin_denied, "worded": book.kin_worded, "": book.kin}[flag]
         kin[finding] = kin.get(finding, frozenset()) | frozenset(_several(others))
+    for finding, organs in rows("lies_in.txt"):
+        book.lies_in[finding] = frozenset(_several(organs))
     plain = {word for file in ("words.txt", "common.txt") for row in rows(file) for word in stems(row[0])}
     book.plain_roots = frozenset(root(word) for row in rows("common.txt") for word in stems(row[0]))
     bare = {

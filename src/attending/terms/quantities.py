@@ -48,6 +48,10 @@ _NAMES = re.compile(
 )
 
 
+# The number of the next item, left behind where a list was cut into sentences: "The lungs are clear. 2."
+_LIST_END = re.compile(r"\b(?:clear|normal|disease|abnormality|process|limits|identified|seen|noted)\.?\s*\d{1,2}\.?\s*$")
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One number. unit is UCUM ("1" where none is written); value is in that unit.
@@ -71,7 +75,10 @@ class Quantity:
     def agrees(self, value: float, unit: str) -> bool:
         """Does a cited value, rounded as this number is written, give this number? Units must be comparable."""
         known = UNITS.get(unit.lower(), (unit, 1.0))
-        return same_unit(self.unit, known[0]) and abs(self.value - value * known[1]) <= self.tolerance * (1 + 1e-9)
+        off = abs(self.value - value * known[1])
+        if self.tolerance >= 5 and self.unit == "mm" and off > 0.07 * abs(value * known[1]):
+            return False  # whole centimetres are too coarse for what is small
+        return same_unit(self.unit, known[0]) and off <= self.tolerance * (1 + 1e-9)
 
 
 def same_unit(one: str, other: str) -> bool:
@@ -118,4 +125,7 @@ def _year(number: str) -> bool:
 
 
 def _list_mark(text: str, start: int, end: int) -> bool:
-    return not text[:start].strip() and text[end : end + 1] in {".", ")"} and text[end + 1 : end + 2] in {" ", ""}
+    lead = text[:start].rstrip()
+    if lead and text[end:].strip() in {"", "."} and (lead.endswith(".") or (len(lead) > 12 and text[start:end].isdigit())):
+        return lead.endswith(".") or _LIST_END.search(text) is not None
+    return not lead and text[end : end + 1] in {".", ")"} and text[end + 1 : end + 2] in {" ", ""}

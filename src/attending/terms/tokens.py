@@ -10,9 +10,15 @@ _TOKEN = re.compile(r"[a-zµ][a-z0-9'’]*|\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b)?
 
 # "L 2.5 ml, R 2.9 ml"; not "L4", "L-spine", "1.2 L".
 _LETTER = re.compile(r"(?<![\w.'])(?<!\d )[LR](?![\w'-])")
+_PREFIXES = frozenset(
+    {
+        "hyper", "hypo", "sub", "peri", "retro", "supra", "infra", "micro", "macro", "pneumo", "hydro", "hemo", "cardio",
+        "costo", "broncho", "athero", "pleuro", "fibro", "reticulo", "dextro", "levo", "osteo", "multi", "pseudo",
+    }
+)  # fmt: skip
 _ENDINGS = (
     "ifications", "ification", "ifying", "ified", "ations", "ation", "itions", "ition", "atory", "ating", "ated",
-    "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity", "ness", "ment",
+    "ically", "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity", "ness", "ment",
     "ous", "ive", "ary", "ance", "ence", "ate", "ular", "ar",
 )  # fmt: skip
 _ROOTS = {
@@ -24,7 +30,8 @@ _ROOTS = {
     "blood": "bleed", "embolic": "embolism", "embolus": "embolism", "ischemic": "ischemia", "metastatic": "metastasis",
     "scoliotic": "scoliosis", "pneumonic": "pneumonia", "arthritic": "arthritis", "osteoporotic": "osteoporosis",
     "hepatic": "liver", "renal": "kidney", "cardiac": "heart", "cerebral": "brain", "pulmonary": "lung",
-    "cystic": "cyst", "calculus": "stone", "gallstone": "stone", "shrunken": "shrink", "shift": "shift",
+    "cystic": "cyst", "calculus": "stone", "rupture": "tear", "ruptured": "tear", "meniscal": "meniscus",
+    "ligamentous": "ligament", "bony": "bone", "osseous": "bone", "diverticular": "diverticulum", "gallstone": "stone", "shrunken": "shrink", "shift": "shift",
 }  # fmt: skip
 
 _IRREGULAR = {
@@ -78,10 +85,29 @@ def stem(word: str) -> str:
 def tokenize(text: str) -> list[Token]:
     """Hyphens and dashes separate words and are dropped: "left-sided" is two tokens. "L" and "R" alone are sides."""
     out = [Token(stem(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
+    out = _joined(out)
     if _LETTER.search(text) is None:
         return out
     sides = {m.start(): {"L": "left", "R": "right"}[m.group()] for m in _LETTER.finditer(text)}
     return [Token(sides[t.start], t.start, t.end) if t.start in sides else t for t in out]
+
+
+def _joined(tokens: list[Token]) -> list[Token]:
+    """ "Hyper-expanded", "sub segmental" and "air space" as the one word that they also are."""
+    out: list[Token] = []
+    for token in tokens:
+        last = out[-1] if out else None
+        near = last is not None and token.start - last.end <= 1 and token.stem.isalpha()
+        joins = last is not None and (
+            last.stem in _PREFIXES
+            or (last.stem, token.stem) == ("air", "space")
+            or (last.stem in {"plate", "band", "mass", "disc", "rope", "tree", "star"} and token.stem == "like")
+        )
+        if last is not None and near and joins:
+            out[-1] = Token(stem(last.stem + token.stem), last.start, token.end)
+        else:
+            out.append(token)
+    return out
 
 
 @lru_cache(maxsize=20_000)
