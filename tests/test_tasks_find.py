@@ -247,6 +247,16 @@ def test_a_head_reads_its_own_set_only() -> None:
     assert not stranger.findings and "pneumonia: head-p does not admit this image" in why(stranger)
 
 
+@pytest.mark.parametrize("use", ["teach", "view"])
+def test_a_model_that_is_not_for_care_reads_no_patient(use: str) -> None:
+    model = Scores({GLIOMA: 0.9}, use=use)
+    patient = find(case(slice_of_head()), Readers((), (model,)), SITE)
+    assert not patient.findings and f"it is a patient's, the card's use is {use!r}" in why(patient)
+    taught = case(slice_of_head(), source="set")
+    published = Case(replace(taught.facts, use="teach"), taught.images)
+    assert find(published, Readers((), (model,)), SITE).findings
+
+
 def test_a_chest_film_is_honestly_unread() -> None:
     film = image(soft_film(), "DX", view="PA")
     found = find(case(film), Readers(), SITE)

@@ -51,6 +51,8 @@ class Seen:
 
 def admitted(card: Card, item: Seen, case: Case) -> str | None:
     """The card against what the gate knows of the image; None or the reason for refusal."""
+    if card.use != "care" and case.facts.use == "care":
+        return f"{card.id} does not admit this image: it is a patient's, the card's use is {card.use!r}"
     return admit(card, item.sight.image.facts, case.facts.source)
 
 
