@@ -246,6 +246,23 @@ def test_anything_else_than_a_state_dict_is_refused(tmp_path: Path, data: bytes)
         unpickle.apart(path, tmp_path / "out.npz")
 
 
+def _one_tensor(count: int, size: int) -> bytes:
+    """A state dict of one tensor of ``size`` numbers on a storage of ``count``, opcode by opcode."""
+    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0" + b"0X\x03\0\0\0cpuK%ctQ" % count
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0(K%ct(K\x01t\x89NtR" % size
+    state = b"\x80\x02ccollections\nOrderedDict\n)RX\x01\0\0\0w" + tensor + b"s."
+    head = b"".join(pickle.dumps(o, 2) for o in (unpickle.MAGIC, unpickle.PROTOCOL, {"little_endian": True}))
+    return head + state + pickle.dumps(["0"], 2) + count.to_bytes(8, "little") + bytes(4 * count)
+
+
+def test_a_tensor_never_reaches_outside_its_storage() -> None:
+    assert unpickle.tensors(io.BytesIO(_one_tensor(5, 5)))["w"].shape == (5,)
+    assert unpickle.tensors(io.BytesIO(_one_tensor(0, 0)))["w"].shape == (0,)
+    for count, size in ((5, 6), (0, 200)):
+        with pytest.raises(ValueError, match="outside its storage"):
+            unpickle.tensors(io.BytesIO(_one_tensor(count, size)))
+
+
 def test_a_zip_archive_is_not_the_format_and_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -46,8 +46,12 @@ class _Tensor:
 
     def array(self) -> NDArray[Any]:
         numbers = self.storage.numbers
-        last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True) if n)
-        if min((self.offset, *self.size, *self.stride), default=0) < 0 or last >= numbers.size > 0:
+        last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
+        if min((self.offset, *self.size, *self.stride)) < 0:
+            raise ValueError("a tensor reaches outside its storage")
+        if 0 in self.size:
+            return np.empty(self.size, numbers.dtype)
+        if last >= numbers.size:
             raise ValueError("a tensor reaches outside its storage")
         step = numbers.itemsize
         view = np.lib.stride_tricks.as_strided(
