@@ -387,3 +387,17 @@ def test_pneumoniamnist_is_proved_by_its_images_whatever_file_they_came_in(mirro
     whole.write_bytes(b"<html>404</html>")
     with pytest.raises(HashMismatch, match="does not hold the arrays"):
         medmnist_val_test({"pneumoniamnist.npz": whole}, out)
+
+
+def test_a_file_that_broke_off_is_other_bytes_and_no_crash(tmp_path: Path) -> None:
+    import numpy as np
+
+    from attending.models.convert import medmnist_val_test
+
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, val_images=np.arange(20_000).reshape(25, 800))
+    data = path.read_bytes()
+    for cut in (b"", data[: len(data) // 2], data[:400] + bytes(200) + data[600:]):
+        path.write_bytes(cut)
+        with pytest.raises(HashMismatch, match=r"x\.npz does not hold the arrays"):
+            medmnist_val_test({"x.npz": path}, tmp_path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -59,7 +61,7 @@ def medmnist_val_test(files: Mapping[str, Path], out: Path) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays: dict[str, Any] = {name: np.ascontiguousarray(archive[name]) for name in MEDMNIST_ARRAYS}
-    except (KeyError, ValueError, OSError) as unlike:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as unlike:
         raise HashMismatch(
             f"{path.name} does not hold the arrays of PneumoniaMNIST ({type(unlike).__name__})",
             ", ".join(MEDMNIST_ARRAYS),
