@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -282,3 +284,37 @@ def test_a_draft_that_comes_after_the_signature_is_not_kept(home: Path) -> None:
             keep(store, version=3)
         assert store.reading("c0ffee").status == "final"
         assert not (home / "readings" / "c0ffee" / "v3").exists()
+
+
+def test_nothing_is_final_without_a_persons_signature(home: Path) -> None:
+    with Store.open(home) as store:
+        with pytest.raises(ValueError, match="final by a signed review only"):
+            store.save_reading(reading(1, status="final"), {}, {}, {})
+        keep(store)
+        final = reading(2, status="final")
+        imported = dataclasses.replace(review("r1"), source="imported:set", signature="")
+        for wrong in (imported, dataclasses.replace(review("r1"), signature=""), review("r1", reading="abba")):
+            with pytest.raises(ValueError, match="signed review of a person"):
+                store.save_review(wrong, final)
+        with pytest.raises(ValueError, match="signed review of a person"):
+            store.save_review(review("r1"), reading(2))
+        assert not store.has_final("c0ffee") and not store.reviews()
+
+
+def test_a_temporary_folder_that_is_swept_as_it_is_made_is_made_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(home) as store:
+        names = iter(["ab" * 8, "cd" * 8])
+        monkeypatch.setattr("attending.store.ground.secrets.token_hex", lambda _: next(names))
+        real, swept = os.open, []
+
+        def sweeping(path: Any, *rest: Any) -> int:
+            if str(path).endswith("ab" * 8) and not swept:
+                swept.append(path)
+                Path(path).rmdir()
+            return real(path, *rest)
+
+        monkeypatch.setattr("attending.store.ground.os.open", sweeping)
+        assert store._temporary.path.name == "cd" * 8
+        assert swept

@@ -47,9 +47,12 @@ class Temporary:
         while self._path is None:
             path = self.root / secrets.token_hex(8)
             path.mkdir(mode=0o700)
-            descriptor = os.open(path, os.O_RDONLY)
+            # Another process may sweep the folder in the moment before it is opened, or before it is locked.
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Another process may have swept the folder in the moment before it was locked.
             if path.exists():
                 self._path, self.descriptor = path, descriptor
             else:

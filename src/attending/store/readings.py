@@ -40,6 +40,8 @@ class Readings(Ground):
         is final by now, HomeReadOnly, DiskFull.
         """
         self._writable()
+        if reading.status != "draft":
+            raise ValueError("a reading becomes final by a signed review only: save_review keeps both")
         with guard():
             parts = [("image", name, self._objects.put_array(voxels)) for name, voxels in images.items()]
             for key, array in arrays.items():
@@ -63,6 +65,8 @@ class Readings(Ground):
         if final is None:
             with self._writing() as transaction:
                 return self._insert_review(transaction, review)
+        if (review.source, review.reading, final.status) != ("person", final.id, "final") or not review.signature:
+            raise ValueError("a final reading needs the signed review of a person, of this very reading")
         with self._placed(final, files or {}) as (transaction, _):
             seq = self._insert_review(transaction, review)
             parts = _parts(transaction.connection, review.reading, review.version, ("image", "array"))
