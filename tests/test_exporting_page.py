@@ -16,6 +16,7 @@ from exporting_samples import HOSTILE, picture, signed, volume
 from PIL import Image as Pil
 
 from attending.exporting import Identity, caught_in, index_page, page
+from attending.exporting.page import counted, moment
 from attending.records import DRAFT_MARK, Finding, Image, Region
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -241,6 +242,20 @@ def test_the_models_wording_is_shown_before_the_rules() -> None:
     assert caught.struck.producer.model == "echo-writer"
 
 
+def test_a_denial_is_not_counted_as_a_finding_of_disease() -> None:
+    reading = picture()[0]
+    assert counted(reading) == "1 present, 1 absent"
+    assert "measured" in counted(volume()[0])
+    none = replace(reading, findings=())
+    assert counted(none) == "none: nothing was assessed"
+    assert b"Findings: none: nothing was assessed" in index_page([none])
+
+
+def test_a_time_is_written_for_people() -> None:
+    assert moment("2026-01-02T03:04:05+02:00") == "2026-01-02 01:04:05 UTC"
+    assert moment("yesterday") == "yesterday"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
@@ -368,6 +383,14 @@ def test_the_draft_mark_stays_in_print(opened: Any) -> None:
     tab.emulate_media(media="print")
     assert tab.locator(".mark.draft").is_visible()
     assert tab.locator(".watermark").is_visible()
+
+
+def test_the_index_fits_a_phone(opened: Any) -> None:
+    turn = {"before": {"Test-0004.png": "pneumonia not assessed"}, "after": {"Test-0004.png": "pneumonia present"}}
+    tab = opened(index_page([picture()[0], volume()[0]], turn=turn))
+    tab.set_viewport_size({"width": 390, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.locator(".turn dd").first.bounding_box()["width"] > 200
 
 
 def test_the_index_works_in_the_browser(opened: Any) -> None:

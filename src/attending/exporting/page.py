@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files as package_files
 from typing import Any
@@ -121,6 +122,8 @@ def _template(name: str) -> Any:
         "number": number,
         "unit": unit,
         "stop": stop,
+        "counted": counted,
+        "moment": moment,
         "plane": lambda v: v if len(v) <= 3 else v.lower(),
         "raw": Markup,
         "png": data_uri,
@@ -154,6 +157,29 @@ def unit(ucum: str) -> str:
 def stop(words: str) -> str:
     """A phrase as a sentence: with a full stop where it has none."""
     return words if words.rstrip().endswith((".", "!", "?")) or not words.strip() else words.rstrip() + "."
+
+
+def counted(reading: Reading) -> str:
+    """The findings by presence, in words: a denial is no finding of disease, and none at all is no normal study."""
+    measured = sum(_is_measured(f) for f in reading.findings)
+    numbers = [(sum(f.presence == p for f in reading.findings), p) for p in ("present", "uncertain", "absent")]
+    numbers[0] = (numbers[0][0] - measured, "present")
+    words = ", ".join(f"{n} {word}" for n, word in [*numbers, (measured, "measured")] if n)
+    return words or ("none: nothing was assessed" if reading.status == "draft" else "none coded")
+
+
+def _is_measured(f: Finding) -> bool:
+    """A structure that is there in everybody and was measured, not a diagnosis with a score."""
+    return f.presence == "present" and bool(f.measurements) and f.probability is None and f.score is None
+
+
+def moment(when: str) -> str:
+    """An ISO 8601 time as a person writes it, in UTC."""
+    try:
+        at = datetime.fromisoformat(when)
+    except ValueError:
+        return when
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at.tzinfo else when
 
 
 def _on(reading: Reading, image: str) -> list[Finding]:
