@@ -19,6 +19,7 @@ REGIONS = {
 }  # fmt: skip
 
 
+_PLACED = {"fracture", "bone abnormality", "spine abnormality", "bowel abnormality", "aortic abnormality", "degenerative change"}
 _COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -152,7 +153,7 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
         names.add(known)
     sites = set(organ_names(site_text)) | ({site_text.lower()} if site_text else set())
     organs |= {site for a in Parsed(meaning).assertions for site in a.sites}
-    organs |= {o for n in names for a in (n, *book.ancestors(n)) for o in book.lies_in.get(a, ())}
+    organs |= {o for n in names for a in _kinds_of(n, book) for o in book.lies_in.get(a, ())}
     numbers: list[tuple[float, str]] = [(m.value, m.unit) for m in finding.measurements]
     for value in (finding.score, finding.probability):
         if value is not None:
@@ -170,6 +171,13 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
         finding.probability is not None or any("probability" in m.code.meaning.lower() for m in finding.measurements),
         measured=tuple(frozenset(stems(m.code.meaning)) for m in finding.measurements),
     )
+
+
+def _kinds_of(name: str, book: Lexicon) -> list[str]:
+    """A finding and the broader ones that have a place: a nodule is of the lung, a nodule of the thyroid is not."""
+    if name not in book.terms:
+        return []
+    return [name, *(a for a in book.ancestors(name) if book.terms[a].region != "any" or a in _PLACED)]
 
 
 def _of_assertion(id: str, a: Assertion, book: Lexicon) -> Fact:

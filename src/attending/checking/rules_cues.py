@@ -38,6 +38,7 @@ _NOT_SURE = frozenset(
         "absolutely", "firm",
     }
 )  # fmt: skip
+_DOUBTING = frozenset({"cannot", "unlikely", "excluded", "exclude", "can't"})
 _CHANGES = {root(w) for w in ("improved", "increased", "decreased", "worsened", "progression", "changed", "resolved")}
 
 _CLASSES: dict[str, str] = {
@@ -80,7 +81,7 @@ def denial(claim: Claim) -> Found | None:
             if word not in _DENIALS or at in free or word in claim.cited.words:
                 continue
             after = words[at + 1 : at + 3]
-            if "uncertain" in held and (_NOT_SURE & set(after) or word in {"cannot", "unlikely", "excluded", "can't"}):
+            if "uncertain" in held and (_NOT_SURE & set(after) or word in _DOUBTING):
                 continue
             return contradicted("negation", f"says {word!r}; nothing that is cited is absent")
         return _unchanged(claim)

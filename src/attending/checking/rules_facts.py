@@ -27,6 +27,7 @@ _NEAR = (
     {"pleura", "costophrenic angle"}, {"mediastinum", "paratracheal region"}, {"superior vena cava", "great vein"},
     {"cerebral artery", "artery"}, {"pulmonary artery", "artery"}, {"abdomen", "pelvis"},
 )  # fmt: skip
+_POINTERS = {root(w) for w in ("lesion", "abnormality", "finding", "change", "density", "opacity", "process", "signal")}
 # Of both lungs or none, so that their fact gives no side.
 _DIFFUSE = frozenset(
     {"emphysema", "chronic obstructive pulmonary disease", "hyperinflation", "pulmonary edema", "low lung volumes",
@@ -81,13 +82,16 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         said = " and ".join(sorted({f.side or "no side" for f in near}))
         return contradicted("side", f"says {a.side} {a.finding}; what is cited says {said}")
     agree = side if a.kind == "structure" else [f for f in side if f.presence == a.presence]
+    if not agree and _pointer(claim, a, side):
+        return None
     if not agree:
         return contradicted("negation", f"states {a.finding} as {a.presence}; what is cited says {side[0].presence}")
     agree = [f for f in agree if f.side == a.side] or agree
     elsewhere = [f for f in near if a.site in f.sites and f not in agree and f.side != a.side]
     if a.side and elsewhere and not any(a.site in f.sites for f in agree) and any(f.sites for f in agree):
         return contradicted("side", f"says {a.side} {a.site}; what is cited says {elsewhere[0].side}")
-    doubt = _site(claim, a, agree) if a.kind != "normal" else None
+    anywhere = a.presence == "absent" and not any(f.sites for f in agree)  # what is nowhere is not there either
+    doubt = None if a.kind == "normal" or anywhere else _site(claim, a, agree)
     if doubt is not None and doubt.verdict == "contradicted":
         return doubt
     for quantity in a.quantities:
@@ -99,6 +103,15 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         return found
     claim.matched |= {f.id for f in agree}
     return doubt
+
+
+def _pointer(claim: Claim, a: Assertion, near: list[Fact]) -> bool:
+    """ "Lesions suspicious for demyelination": the broad word carries the doubtful finding and claims none of its own."""
+    if a.presence != "present" or not surface(claim, a) <= _POINTERS:
+        return False
+    ids = {f.id for f in near}
+    doubted = [b for b in claim.parsed.assertions if b.presence == "uncertain" and b is not a]
+    return any(f.id in ids for b in doubted for f in related(claim, b))
 
 
 def _others(claim: Claim, q: Quantity, a: Assertion, near: list[Fact]) -> bool:
@@ -229,6 +242,8 @@ def _site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
 
 def _landmark(claim: Claim, site: str) -> bool:
     """ "Overlying the seventh rib" tells a reader of the film where to look, not in what the finding lies."""
+    if site in {"heart", "diaphragm", "aorta"}:
+        return bool({"obscuring", "obscured", "silhouetting", "behind", "obscure"} & set(claim.parsed.words))
     if site not in {"rib", "clavicle", "scapula", "soft tissue", "thoracic spine", "spine", "chest wall", "sternum"}:
         return False
     words = " ".join(claim.parsed.words)

@@ -10,6 +10,13 @@ _TOKEN = re.compile(r"[a-zµ][a-z0-9'’]*|\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b)?
 
 # "L 2.5 ml, R 2.9 ml"; not "L4", "L-spine", "1.2 L".
 _LETTER = re.compile(r"(?<![\w.'])(?<!\d )[LR](?![\w'-])")
+_ISE = re.compile(r"^([a-z]{3,})is(e|es|ed|ing|ation|ations)$")
+_NOT_ISE = frozenset(
+    {"otherwise", "likewise", "exercise", "exercised", "precise", "advised", "advise", "advises", "advising", "supervised",
+     "supervise", "surprise", "comprise", "comprised", "comprises", "comprising", "clockwise", "lengthwise", "bruised",
+     "bruise", "enterprise", "promise", "promised", "compromise", "compromised", "raising", "revised", "devised",
+     "anticlockwise", "appraised", "arising", "disguised", "premise"}
+)  # fmt: skip
 _PREFIXES = frozenset(
     {
         "hyper", "hypo", "sub", "peri", "retro", "supra", "infra", "micro", "macro", "pneumo", "hydro", "hemo", "cardio",
@@ -71,6 +78,7 @@ def stem(word: str) -> str:
         return _IRREGULAR[word]
     for british, american in _BRITISH:
         word = word.replace(british, american)
+    word = _ISE.sub(r"\1iz\2", word) if len(word) > 6 and word not in _NOT_ISE else word
     if word.endswith("'s"):
         word = word[:-2]
     if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
