@@ -190,6 +190,19 @@ def test_a_damaged_slice_is_left_out_of_its_series(tmp_path: Path) -> None:
     assert "3 planes" in read["evidence"][0]["text"]
 
 
+def test_a_codestream_that_makes_its_decoder_abort_is_one_error(tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    data = Path(str(get_testdata_file("SC_rgb_jpeg_gdcm.dcm", download=False))).read_bytes()
+    adobe = data.index(b"Adobe\0d")
+    (tmp_path / "bad.dcm").write_bytes(data[: adobe + 11] + b"\x94" + data[adobe + 12 :])  # an unknown colour transform
+    (tmp_path / "good.dcm").write_bytes(image(1))
+    run = attending("read", tmp_path, home=tmp_path.parent / "home-of-abort")
+    assert run.code == 1
+    assert [row["error"]["code"] for row in run.rows if "error" in row] == ["truncated"]
+    assert sum("id" in row for row in run.rows) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -32,7 +32,10 @@ def stack(data: bytes, modality: str, declared: dict[str, str], max_voxels: int)
     bits = _tag(picture, 258) if picture.format == "TIFF" else None
     if isinstance(bits, tuple) and len(bits) > 1 and max(bits) > 8:
         raise deep_colour(f"{max(bits)}-bit colour")
-    pages = getattr(picture, "n_frames", 1)
+    try:
+        pages = getattr(picture, "n_frames", 1)
+    except Exception as error:  # a foreign parser on foreign bytes: it reads the next directory of a TIFF
+        raise _undecoded(error) from None
     if pages > 1 and picture.format != "MPO":
         raise UnsupportedEncoding(
             f"a picture of {pages} pages or frames", "one picture in a file", "save each page on its own, or as DICOM"

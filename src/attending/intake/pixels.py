@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputRefused, PixelMismatch, TooLarge, Truncated, UnsupportedEncoding
+from . import apart
 from .instance import Instance
 from .layout import SYNTAXES, Layout
 from .quiet import native_quiet
@@ -52,9 +53,12 @@ def stored_frames(instance: Instance, it: Layout) -> Iterator[NDArray[Any]]:
     source: Any = bytes(instance.pixels.data) if compressed else instance.pixels.data
     # pydicom's own streaming corrects the sign of JPEG 2000 and JPEG-LS in place on read-only memory, and fails
     signs = compressed and it.samples == 1 and instance.syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes)
-    decoded = decoder.iter_array(
-        source, indices=range(it.frames) if signs else None, decoding_plugin=_decoder(decoder), **options
-    )
+    plugin = _decoder(decoder)
+    if compressed and plugin == "gdcm":
+        decoded: Iterator[Any] = apart.frames(instance.syntax, source, options)
+    else:
+        indices = range(it.frames) if signs else None
+        decoded = decoder.iter_array(source, indices=indices, decoding_plugin=plugin, **options)
     for _ in range(it.frames):
         try:
             with native_quiet() if compressed else nullcontext():
@@ -85,8 +89,8 @@ STEADY = ("pylibjpeg", "pyjpegls", "pillow")
 
 
 def _decoder(decoder: Any) -> str:
-    """The decoder to use for a syntax; "" leaves it to pydicom, where only one is there (JPEG lossless, RLE)."""
-    return next((name for name in STEADY if name in decoder.available_plugins), "")
+    """The decoder to use for a syntax; gdcm where only that one is there (JPEG lossless); "" leaves it to pydicom."""
+    return next((name for name in (*STEADY, "gdcm") if name in decoder.available_plugins), "")
 
 
 def _extended_offsets(instance: Instance) -> tuple[bytes, bytes] | None:
