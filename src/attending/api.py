@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputRefused, Refusal, SiteError
 
 if TYPE_CHECKING:
-    from . import flow
-    from .records import Reading, Release, Review
+    from . import flow, models
+    from .records import Reading, Release, Review, Study
     from .site import Site
     from .store import Store
 
@@ -95,6 +95,7 @@ class Hospital:
         from . import flow, intake, models
 
         declared = {k: v for k, v in (("modality", modality), ("view", view), ("body_part", body_part)) if v}
+        published = _published(self.cache)
         for group in _by_source(paths, self.cache):
             source = models.entry(group.source) if group.source else None
             given = {**(source.declared if source else {}), **declared}
@@ -103,14 +104,15 @@ class Hospital:
                     yield item
                     continue
                 path, study = item
+                origin = _origin(study, source, published)
                 try:
                     yield flow.read_study(
                         study,
                         self.store,
                         self.site,
                         self.equipment,
-                        source=group.source,
-                        use=source.use if source else "care",
+                        source=origin.id if origin else None,
+                        use=origin.use if origin else "care",
                         progress=progress,
                     )
                 except InputRefused as refused:
@@ -338,8 +340,29 @@ class _Group:
         self.source, self.paths = source, paths
 
 
+def _published(cache: Path) -> dict[str, models.Entry]:
+    """sha256 of every file of the pulled data sets -> the set's entry: a copy elsewhere is under the same licence."""
+    from .models import catalog
+    from .models.pull import hashes_of
+
+    sets = sorted(
+        (e for e in catalog() if e.kind == "data"), key=lambda e: e.use == "view"
+    )  # the strictest has the last word
+    return {sha256: entry for entry in sets for sha256 in hashes_of(entry, cache).values()}
+
+
+def _origin(study: Study, folder: models.Entry | None, published: Mapping[str, models.Entry]) -> models.Entry | None:
+    """The data set whose licence a study is under, None for a patient's. Bytes decide, not places; but one file of a
+    set to view only makes the whole study so, and so does lying in that set's folder."""
+    held = [published.get(file.sha256) for file in study.files]
+    for entry in (folder, *held):
+        if entry is not None and entry.use == "view":
+            return entry
+    return held[0] if held and all(entry is held[0] for entry in held) else None
+
+
 def _by_source(paths: Sequence[str | Path], cache: Path) -> list[_Group]:
-    """Paths grouped by the catalog's data set whose pulled folder they lie in: its licence and facts go with them."""
+    """Paths grouped by the catalog's data set whose pulled folder they lie in: its facts go with them."""
     groups: dict[str | None, _Group] = {}
     for path in paths:
         source = _source_of(str(path), cache)
