@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from attending import Hospital, flow, learning, reviewing
+from attending import Hospital, demo, flow, learning, reviewing
 from attending.errors import ThinlyTested
 from attending.records import CaseFacts, Code, Image, ImageFacts, Reading, Release
 from attending.site import load
@@ -107,3 +108,18 @@ def test_reading_a_signed_study_again_leaves_an_entry(signed: tuple[Hospital, Re
     (again,) = hospital.read([str(get_testdata_file("CT_small.dcm", download=False))])
     assert again == final
     assert [e["event"] for e in hospital.store.audit_entries()] == [*before, "read"]
+
+
+def test_the_demo_s_sides_are_those_of_the_split(home: Path, pulled: Any) -> None:
+    files = pulled(demo.TEACHING)
+    labels = json.loads(files["labels.json"].read_text(encoding="utf-8"))
+    with Hospital(home) as hospital:
+        tested, taught = demo._sides(hospital, files, labels)
+        cases = {c.id: c for c in (demo._case(hospital, files[name]).facts for name in (tested, *taught[:40]))}
+        vectors = {(id, "i1"): np.full(4, n, np.float32) for n, id in enumerate(cases)}
+        when = flow.now()
+        reviews = [reviewing.imported(id, CODE.value, n % 2, demo.TEACHING, when) for n, id in enumerate(cases)]
+        key = hospital.store.secret("split")
+        split = learning.training_set(reviews, cases, vectors, CODE, encoder=SPACE, key=key, clean=[demo.TEACHING])
+    assert [e.case for e in split.held_out] == list(cases)[:1]
+    assert {e.case for e in split.train} == set(list(cases)[1:])

@@ -212,13 +212,13 @@ def _auroc(release: Release) -> str:
 
 def _sides(hospital: Hospital, files: dict[str, Path], labels: dict[str, int]) -> tuple[str, list[str]]:
     """The first image labelled present that is held out, and images that may be learned from."""
-    from .learning.examples import HELD_OUT, in_test
+    from .learning.examples import HELD_OUT, group_of, in_test
 
     key = hospital.store.secret("split")
     tested = ""
     taught: list[str] = []
     for name in sorted(labels):
-        held_out = in_test(_case(hospital, files[name]).facts.patient, key, HELD_OUT)
+        held_out = in_test(group_of(_case(hospital, files[name]).facts), key, HELD_OUT)
         if held_out and labels[name] and not tested:
             tested = name
         if not held_out and len(taught) < ASKED_OF:

@@ -90,6 +90,11 @@ def training_set(
     return _sealed(code.value, encoder, train, tested, tuple(notes))
 
 
+def group_of(facts: CaseFacts) -> str:
+    """What the split keeps together: the patient, or the case where its file names none."""
+    return f"image:{facts.id}" if _alone(facts) else f"patient:{facts.patient}"
+
+
 def in_test(group: str, key: bytes, share: float) -> bool:
     """Whether a group is held out: the keyed hash of its name, as a number in 0..1, falls below the share."""
     digest = hmac.new(key, f"held-out:{group}".encode(), hashlib.sha256).digest()
@@ -197,7 +202,7 @@ def _example(facts: CaseFacts, image: ImageFacts, label: Label, vector: NDArray[
     return Example(
         case=facts.id,
         image=image.id,
-        group=f"image:{facts.id}" if _alone(facts) else f"patient:{facts.patient}",
+        group=group_of(facts),
         vector=ref,
         label=label.value,
         review=label.review.id,
