@@ -143,8 +143,9 @@ def facts_of(finding: Finding) -> Iterable[Fact]:
     """A finding as the checker sees it: by its code where the lexicon has it, and by the words of its meaning."""
     book = lexicon()
     meaning, site_text = finding.code.meaning, finding.site.meaning if finding.site else ""
-    names = set(_names(meaning)) | {meaning.lower()}
     organs = set(organs_within(meaning))
+    elsewhere = {book.organs[o].region for o in organs} & {"head", "abdomen", "bone", "spine"}
+    names = {n for n in _names(meaning) if not (elsewhere and book.terms[n].region == "chest")} | {meaning.lower()}
     presence = finding.presence
     denied = {a.finding for a in Parsed(meaning).assertions if a.kind == "normal" and a.presence == "absent"}
     if denied and presence == "present":  # "normal heart size" as a finding denies what it names

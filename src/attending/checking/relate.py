@@ -17,6 +17,8 @@ BROAD = frozenset(
     }
 )  # fmt: skip
 _LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", "acute", "to", "at", "within"})
+# Words that readers use for one and the same shadow.
+SYNONYMS = frozenset({"airspace opacity", "infiltrate", "opacity", "lung collapse", "atelectasis", "vertebral fracture"})
 # "The chest is normal" says more than that one disease of it is absent.
 WHOLES = frozenset({"chest", "head", "brain", "abdomen", "pelvis", "spine", "bone", "neck", "soft tissue"})
 
@@ -71,6 +73,8 @@ def _narrowed(claim: Claim, a: Assertion, f: Fact, said: frozenset[str]) -> bool
 
 def _kin(claim: Claim, a: Assertion, f: Fact) -> bool:
     kin = claim.book.kin.get(a.finding, frozenset())
+    if a.finding not in SYNONYMS:  # a narrower name is no synonym of a broader one
+        kin -= frozenset(claim.book.ancestors(a.finding))
     if f.names & kin or (f.presence != "absent" and f.broader & kin and _generic(claim, a)):
         return True
     denied = a.presence == f.presence == "absent"

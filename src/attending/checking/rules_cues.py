@@ -18,7 +18,7 @@ _DENIALS = frozenset(
         "excluded", "excludes", "exclude", "isn't", "aren't", "wasn't", "weren't", "doesn't", "don't", "didn't", "can't",
         "hasn't", "haven't", "cannot", "lack", "lacking", "fail", "failed", "gone", "disappeared", "nil", "nothing",
         "resolved", "removed", "cleared", "unlikely", "nowhere", "hardly", "barely", "false", "untrue", "refuted",
-        "disproved", "disproven", "unfounded",
+        "disproved", "disproven", "unfounded", "ruled", "rule",
     }
 )  # fmt: skip
 _HEDGES = frozenset(
@@ -38,7 +38,7 @@ _NOT_SURE = frozenset(
         "absolutely", "firm",
     }
 )  # fmt: skip
-_DOUBTING = frozenset({"cannot", "unlikely", "excluded", "exclude", "can't"})
+_DOUBTING = frozenset({"cannot", "unlikely", "excluded", "exclude", "can't", "ruled", "rule"})
 _CHANGES = {root(w) for w in ("improved", "increased", "decreased", "worsened", "progression", "changed", "resolved")}
 
 _CLASSES: dict[str, str] = {
@@ -98,8 +98,6 @@ def doubt(claim: Claim) -> Found | None:
     """A hedge where every cited fact is firm."""
     facts = claim.cited.facts
     if not facts or any(f.presence == "uncertain" for f in (*facts, *claim.cited.said)):
-        return None
-    if all(f.presence == "absent" for f in facts):
         return None
     free = _pseudo(claim)
     for at, word in enumerate(claim.parsed.words):

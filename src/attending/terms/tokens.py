@@ -30,7 +30,7 @@ _ENDINGS = (
 )  # fmt: skip
 _ROOTS = {
     "opaque": "opacify", "opacity": "opacify", "dilatation": "dilate", "dilation": "dilate", "ectatic": "ectasia",
-    "thickness": "thick", "depth": "deep", "width": "wide", "length": "long", "height": "high", "fibrotic": "fibrosis",
+    "thickness": "thick", "depth": "deep", "width": "wide", "length": "long", "height": "high", "fibrotic": "fibrosis", "clot": "hematoma",
     "atelectatic": "atelectasis", "emphysematous": "emphysema", "edematous": "edema", "broken": "break",
     "stenotic": "stenosis", "sclerotic": "sclerosis", "necrotic": "necrosis", "cirrhotic": "cirrhosis",
     "thrombosed": "thrombosis", "thrombus": "thrombosis", "hemorrhagic": "hemorrhage", "bled": "bleed",
