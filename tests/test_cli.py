@@ -67,6 +67,22 @@ def test_read_and_show_keep_the_contract(quiet: Path) -> None:
     assert set(row) == {"schema", "id", "status", "modality", "created"}
 
 
+def test_words_for_people_name_sections_patient_and_version(quiet: Path) -> None:
+    (read,) = lines(attending("read", CT, "--json", home=quiet))
+    told = attending("show", read["id"], home=quiet).stdout
+    assert "\n  Quality\n    [supported] " in told and "\n  Not assessed\n" in told
+    known = attending("show", read["id"], "--identified", "--by", "demo", home=quiet).stdout
+    assert known.startswith("Patient: CompressedSamples^CT1\nPatient ID: 1CT1\nBorn: not given\n")
+    version = subprocess.run(
+        [sys.executable, "-c", "from attending.cli import main; main()", "--version"], capture_output=True, text=True
+    )
+    assert version.stdout.startswith("attending ")
+    card = attending("models", "info", "pneumonia-xception", home=quiet).stdout
+    assert "licence: not stated\n" in card and "None" not in card and "()" not in card
+    missing = attending("sign", read["id"], "--by", "demo", "--edit", "no-such.json", home=quiet, code=1)
+    assert "no edit file of that name" in missing.stderr
+
+
 def test_the_same_bytes_give_the_same_id_and_other_bytes_of_the_same_uid_are_refused(
     quiet: Path, tmp_path: Path
 ) -> None:

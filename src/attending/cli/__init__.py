@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
@@ -17,11 +18,29 @@ from .common import fail, message
 
 app = typer.Typer(
     name="attending",
-    help="Read imaging studies on this machine into checked drafts in which every sentence cites its evidence.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from ..version import __version__
+
+        sys.stdout.write(f"attending {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Read imaging studies on this machine into checked drafts in which every sentence cites its evidence."""
+
+
 readings.add_to(app)
 learning.add_to(app)
 catalog.add_to(app)

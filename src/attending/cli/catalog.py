@@ -53,8 +53,23 @@ def info(id: str, as_json: Json = False, home: Home = None) -> None:
     if as_json:
         emit(**fields)
         return
+    fields["licence"] = fields["licence"] or "not stated"
     for name, value in fields.items():
-        say(f"{name}: {value}")
+        if words := _words(value):
+            say(f"{name.replace('_', ' ')}: {words}")
+
+
+def _words(value: object) -> str:
+    """A field of a card for people: nothing where it says nothing, lists with commas, hashes beside their names."""
+    if isinstance(value, dict):
+        if set(value) == {"scheme", "value", "meaning"}:
+            return f"{value['meaning']} ({value['scheme']} {value['value']})"
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_words(inner) for inner in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 @models_app.command("pull")

@@ -17,10 +17,19 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(
     home: Annotated[
-        Path | None, typer.Option("--home", envvar="ATTENDING_HOME", help="Where.", show_default="./attending-demo")
+        Path | None,
+        typer.Option(
+            "--home",
+            envvar="ATTENDING_HOME",
+            help="The folder that the demo makes and writes into.",
+            show_default="./attending-demo",
+        ),
     ] = None,
 ) -> None:
-    """Pull the demo's models and studies, read them, sign, learn, and write an index page."""
+    """Pull the demo's models and studies, read them, sign, learn, and write an index page.
+
+    It takes a few minutes on two cores.
+    """
     from ..demo import run
 
     with progress("demo") as bar:

@@ -61,7 +61,7 @@ def list_releases(as_json: Json = False, home: Home = None) -> None:
         if as_json:
             tell(release, True)
         else:
-            say(f"{release.id}  {release.status:9}  {release.candidate.task:16}  {release.why}")
+            say(f"{release.id}  {release.status:9}  {_task(release)}  {release.why}")
     if not rows and not as_json:
         note("no releases yet: `attending learn`")
 
@@ -98,6 +98,20 @@ def rollback(
         tell(hospital.rollback(task, by), as_json)
 
 
+FIGURES = {
+    "auroc": "AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "brier": "Brier score",
+    "ece": "calibration error",
+}
+"""How people call the figures; the others are called what they are."""
+
+
+def _task(release: Release) -> str:
+    """The finding in words beside its code value."""
+    return f"{dict(release.candidate.card).get('code_meaning', '')} {release.candidate.task}".strip()
+
+
 def tell(release: Release, as_json: bool) -> None:
     from ..api import release_fields
 
@@ -105,7 +119,7 @@ def tell(release: Release, as_json: bool) -> None:
     if as_json:
         emit(**fields)
         return
-    say(f"{release.id}  {release.status}  {release.candidate.task}  {release.why}".rstrip())
+    say(f"{release.id}  {release.status}  {_task(release)}  {release.why}".rstrip())
     scores = release.scores
     if scores:
         for group, rows in (
@@ -114,6 +128,7 @@ def tell(release: Release, as_json: bool) -> None:
             ("difference", scores.difference),
         ):
             for name, i in rows:
-                say(f"  {group:10} {name:18} {i.value:.3f} [{i.low:.3f}, {i.high:.3f}]  n={scores.held_out}")
+                figure = f"{i.value:.3f} [{i.low:.3f}, {i.high:.3f}]"
+                say(f"  {group:10} {FIGURES.get(name, name):18} {figure}  n={scores.held_out}")
         for text in scores.notes:
             say(f"  {text}")

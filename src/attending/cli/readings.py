@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from ..records import Reading
 
 
+PATIENT = {"name": "Patient", "patient_id": "Patient ID", "birth_date": "Born"}
+"""The words beside an identified reading."""
+
+SECTIONS = {"findings": "Findings", "impression": "Impression", "quality": "Quality", "not_assessed": "Not assessed"}
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(read)
     app.command()(show)
@@ -32,7 +38,10 @@ def read(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Read studies into checked drafts. Exit 0: all read; 1: some inputs refused; 3: nothing could be read."""
+    """Read studies (files or folders: DICOM, NIfTI, PNG, JPEG, TIFF) into checked drafts.
+
+    Exit 0: all read; 1: some inputs refused; 3: nothing could be read.
+    """
     from ..api import Hospital
     from ..errors import AttendingError, Refusal
 
@@ -68,7 +77,10 @@ def show(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Show one reading: its sentences, what each rests on, the verdicts, and where its page is."""
+    """Show one reading: its sentences, what each rests on, the verdicts, and where its page is.
+
+    ID is a reading's id, as `attending list` prints it.
+    """
     from ..api import Hospital
 
     if identified and not by:
@@ -78,7 +90,7 @@ def show(
         identity = hospital.identity(id, str(by)) if identified else None
         if identity and not as_json:
             for label, value in identity:
-                say(f"{label}: {value}")
+                say(f"{PATIENT.get(label, label)}: {value or 'not given'}")
         tell(hospital, reading, as_json, identity)
 
 
@@ -153,10 +165,19 @@ def tell(hospital: Hospital, reading: Reading, as_json: bool, identity: Any = No
         emit(**public, **({"identity": dict(identity)} if identity else {}))
         return
     say(f"{public['id']}  {public['status'].upper()}  {public['modality']} {public['view'] or ''}".rstrip())
-    for sentence in public["sentences"]:
-        say(f"  [{sentence['verdict']}] {sentence['text']}  <- {', '.join(sentence['rests_on'])}")
+    for alert in public["alerts"]:
+        say(f"  alert: {alert}")
+    section = None
+    place = list(SECTIONS).index
+    for sentence in sorted(public["sentences"], key=lambda s: place(s["section"])):
+        if sentence["section"] != section:
+            section = sentence["section"]
+            say(f"  {SECTIONS[section]}")
+        say(f"    [{sentence['verdict']}] {sentence['text']}  <- {', '.join(sentence['rests_on'])}")
         for struck in sentence.get("struck", ()):
-            say(f"      struck ({struck['rule']}): {struck['text']}")
+            say(f"        struck ({struck['rule']}): {struck['text']}")
+    for question in public["questions"]:
+        say(f"  question: {question}")
     for item in public["not_assessed"]:
         say(f"  not assessed: {item['what']}: {item['why']}")
     if "page" in public["files"]:
@@ -172,7 +193,9 @@ def _edited(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark before the text
     except (OSError, ValueError, RecursionError) as error:
         raise EditRefused(
-            f"the edit file cannot be read as JSON ({type(error).__name__})",
+            "no edit file of that name"
+            if isinstance(error, FileNotFoundError)
+            else f"the edit file cannot be read as JSON ({type(error).__name__})",
             "the report.json of the reading, edited",
             "copy readings/ID/.../report.json (its path is in `attending show ID --json`), edit it and name it here",
         ) from None
