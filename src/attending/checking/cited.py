@@ -19,7 +19,14 @@ REGIONS = {
 }  # fmt: skip
 
 
-_PLACED = {"fracture", "bone abnormality", "spine abnormality", "bowel abnormality", "aortic abnormality", "degenerative change"}
+_PLACED = {
+    "fracture",
+    "bone abnormality",
+    "spine abnormality",
+    "bowel abnormality",
+    "aortic abnormality",
+    "degenerative change",
+}
 _COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 

@@ -13,12 +13,15 @@ BROAD = frozenset(
     {
         "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding",
         "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
-        "opacification", "bleed", "fluid", "blood", "clot", "device", "catheter", "tube", "line", "lead", "calcification", "pathology",
+        "opacification", "bleed", "fluid", "blood", "clot", "device", "catheter", "tube", "line", "lead",
+        "calcification", "pathology",
     }
 )  # fmt: skip
 _LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", "acute", "to", "at", "within"})
 # Words that readers use for one and the same shadow.
-SYNONYMS = frozenset({"airspace opacity", "infiltrate", "opacity", "lung collapse", "atelectasis", "vertebral fracture"})
+SYNONYMS = frozenset(
+    {"airspace opacity", "infiltrate", "opacity", "lung collapse", "atelectasis", "vertebral fracture"}
+)
 # "The chest is normal" says more than that one disease of it is absent.
 WHOLES = frozenset({"chest", "head", "brain", "abdomen", "pelvis", "spine", "bone", "neck", "soft tissue"})
 

@@ -15,7 +15,8 @@ from .found import Found, contradicted, unknown
 _DENIALS = frozenset(
     {
         "no", "not", "without", "never", "neither", "nor", "none", "absent", "absence", "negative", "denied", "deny",
-        "excluded", "excludes", "exclude", "isn't", "aren't", "wasn't", "weren't", "doesn't", "don't", "didn't", "can't",
+        "excluded", "excludes", "exclude", "isn't", "aren't", "wasn't", "weren't", "doesn't", "don't", "didn't",
+        "can't",
         "hasn't", "haven't", "cannot", "lack", "lacking", "fail", "failed", "gone", "disappeared", "nil", "nothing",
         "resolved", "removed", "cleared", "unlikely", "nowhere", "hardly", "barely", "false", "untrue", "refuted",
         "disproved", "disproven", "unfounded", "ruled", "rule",
@@ -26,14 +27,16 @@ _HEDGES = frozenset(
         "may", "might", "could", "possible", "possibly", "probable", "probably", "suspected", "suspicious", "suspicion",
         "questionable", "perhaps", "maybe", "presumed", "presumably", "potential", "potentially", "equivocal", "likely",
         "unlikely", "uncertain", "unclear", "doubtful", "query", "whether", "if", "?", "seem", "seemingly", "tentative",
-        "tentatively", "presumptive", "conceivably", "conceivable", "plausible", "questioned", "suspect", "indeterminate",
+        "tentatively", "presumptive", "conceivably", "conceivable", "plausible", "questioned", "suspect",
+        "indeterminate",
         "apparently", "versus", "vs", "can't", "arguably", "unconfirmed", "unproven", "hypothetical",
     }
 )  # fmt: skip
 # What follows "not" where a doubt is meant and no denial.
 _NOT_SURE = frozenset(
     {
-        "certain", "definite", "definitive", "definitely", "confirmed", "conclusive", "sure", "clear", "proven", "exclude",
+        "certain", "definite", "definitive", "definitely", "confirmed", "conclusive", "sure", "clear", "proven",
+        "exclude",
         "excluded", "ruled", "rule", "entirely", "completely", "specific", "diagnostic", "established", "be", "fully",
         "absolutely", "firm",
     }
@@ -58,11 +61,14 @@ _BEFORE = re.compile(
     r"as|equals?|only|up|roughly|nearly))*\s*[:=(]?\s*$",
     re.IGNORECASE,
 )
-_AFTER = re.compile(r"^\s*(?:in\s+)?(?:\w+\s+)?(deep|thick|wide|long|diameter|thickness|depth|width|length|volume)\b", re.I)
+_AFTER = re.compile(
+    r"^\s*(?:in\s+)?(?:\w+\s+)?(deep|thick|wide|long|diameter|thickness|depth|width|length|volume)\b", re.I
+)
 _NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|possibility|score)\b", re.IGNORECASE)
 _BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
 _WORD_NUMBERS = {
-    w: n for n, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12,
 }  # fmt: skip
 
 

@@ -8,37 +8,26 @@ from ..terms import Assertion, Parsed, Quantity
 from ..terms.quantities import UNITS, same_unit
 from ..terms.scope import kinds
 from ..terms.tokens import root, stems
+from . import rules_places
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
-from .relate import label_roots, related, surface
+from .relate import related, surface
 
 SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward": "right"}
 
 _SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b(?:(?!left|right)[^.;]){0,15}\b\1\b", re.IGNORECASE)
 
 _ONLY = re.compile(r"\b(?:only|just|solely|exclusively)\s+(?:on\s+)?(?:the\s+)?(?:left|right)\b", re.IGNORECASE)
-# The part of the body that a study or a finding is of, and that may be named with it at any time.
-_WHOLE = {"head": {"head", "brain"}, "chest": {"chest"}, "abdomen": {"abdomen"}, "spine": {"spine"}}
 # Words that are a place as much as a side.
-# Places that readers name by either word.
-_NEAR = (
-    {"lower lobe of lung", "lung base"}, {"upper lobe of lung", "lung apex"}, {"lung base", "costophrenic angle"},
-    {"middle lobe of lung", "mid lung zone"}, {"hilum of lung", "perihilar region"}, {"chest wall", "chest"},
-    {"pleura", "costophrenic angle"}, {"mediastinum", "paratracheal region"}, {"superior vena cava", "great vein"},
-    {"cerebral artery", "artery"}, {"pulmonary artery", "artery"}, {"abdomen", "pelvis"},
-)  # fmt: skip
 _POINTERS = {root(w) for w in ("lesion", "abnormality", "finding", "change", "density", "opacity", "process", "signal")}
 # Of both lungs or none, so that their fact gives no side.
 _DIFFUSE = frozenset(
     {"emphysema", "chronic obstructive pulmonary disease", "hyperinflation", "pulmonary edema", "low lung volumes",
      "pulmonary vascular congestion", "flattened diaphragm", "cystic fibrosis"}
 )  # fmt: skip
-_LANDMARK = (
-    "between|overly|overlying|overlie|overlies|project|projecting|projected|projects|level|superimposed|adjacent|near|behind|"
-    "above|below|beneath|through|over|interspace|posterior to|anterior to"
-)
 _WHOLE_DENIED = {
-    "abnormality", "cardiopulmonary abnormality", "intracranial abnormality", "abdominal abnormality", "bone abnormality",
+    "abnormality", "cardiopulmonary abnormality", "intracranial abnormality", "abdominal abnormality",
+    "bone abnormality",
 }  # fmt: skip
 _PAIRED = {"bibasilar", "biapical", "bibasal", "bihilar"}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
@@ -91,7 +80,7 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
     if a.side and elsewhere and not any(a.site in f.sites for f in agree) and any(f.sites for f in agree):
         return contradicted("side", f"says {a.side} {a.site}; what is cited says {elsewhere[0].side}")
     anywhere = a.presence == "absent" and not any(f.sites for f in agree)  # what is nowhere is not there either
-    doubt = None if a.kind == "normal" or anywhere else _site(claim, a, agree)
+    doubt = None if a.kind == "normal" or anywhere else rules_places.site(claim, a, agree)
     if doubt is not None and doubt.verdict == "contradicted":
         return doubt
     for quantity in a.quantities:
@@ -106,7 +95,7 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
 
 
 def _pointer(claim: Claim, a: Assertion, near: list[Fact]) -> bool:
-    """ "Lesions suspicious for demyelination": the broad word carries the doubtful finding and claims none of its own."""
+    """ "Lesions suspicious for demyelination": the broad word claims no finding of its own."""
     if a.presence != "present" or not surface(claim, a) <= _POINTERS:
         return False
     ids = {f.id for f in near}
@@ -196,7 +185,11 @@ def side_words(claim: Claim) -> Found | None:
     if lone is not None and any(f.side == "bilateral" for f in claim.cited.facts):
         return contradicted("side", f"says {lone.group().lower()!r}; what is cited says bilateral")
     inside = {
-        i for m in claim.parsed.found if not m.kind.startswith("side-") for i in range(m.start, m.end) if i not in m.inner
+        i
+        for m in claim.parsed.found
+        if not m.kind.startswith("side-")
+        for i in range(m.start, m.end)
+        if i not in m.inner
     }
     told = {SIDE_WORDS[w] for w in claim.cited.words if w in SIDE_WORDS}
     cited = set(told)
@@ -223,75 +216,6 @@ def _more(claim: Claim, a: Assertion) -> Found | None:
     if said:
         return contradicted("side", f"calls the {a.more} side the greater; what is cited says the other")
     return unknown("side", f"calls the {a.more} side the greater; nothing cited compares the sides")
-
-
-# place ------------------------------------------------------------------------------------------------------------
-
-
-def _site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
-    cited = {s for f in near for s in (*f.sites, *f.organs)} | set(claim.cited.organs)
-    own = {s for f in near for s in f.sites if s in claim.book.organs}
-    for at, site in enumerate(a.sites):
-        if _placed(claim, site, cited) or any(implied(claim, site, f) for f in near) or _landmark(claim, site):
-            continue
-        if at == 0 or not own:
-            return contradicted("invented", f"places {a.finding} in {site}, which nothing cited names")
-        return unknown("invented", f"also names {site}, which nothing cited names")
-    return None
-
-
-def _landmark(claim: Claim, site: str) -> bool:
-    """ "Overlying the seventh rib" tells a reader of the film where to look, not in what the finding lies."""
-    if site in {"heart", "diaphragm", "aorta"}:
-        return bool({"obscuring", "obscured", "silhouetting", "behind", "obscure"} & set(claim.parsed.words))
-    if site not in {"rib", "clavicle", "scapula", "soft tissue", "thoracic spine", "spine", "chest wall", "sternum"}:
-        return False
-    words = " ".join(claim.parsed.words)
-    names = "|".join(sorted((re.escape(w) for w in claim.book.organ_words[site]), key=len, reverse=True))
-    return re.search(rf"\b(?:{_LANDMARK})(?: \S+){{0,6}}? (?:{names})\b", words) is not None
-
-
-def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
-    """Cited itself, another word for it, or a container of what is cited (the lung of a lower lobe)."""
-    if site == "lobe of lung" and any("lung" in claim.book.ancestors(c) for c in cited):
-        return True
-    near = {n for group in _NEAR if site in group for n in group}
-    return site in cited or bool(near & cited) or any(site in claim.book.ancestors(c) for c in cited)
-
-
-def implied(claim: Claim, organ: str, fact: Fact) -> bool:
-    """Does a finding by its nature lie in this part: a glioma in the brain, an effusion in the pleura?"""
-    term = claim.book.organs[organ]
-    if organ in fact.organs or any(organ in claim.book.ancestors(o) for o in fact.organs):
-        return True
-    if organ in {"chest", "abdomen", "head"} and fact.broader & {"medical device", "catheter", "tube"}:
-        return True
-    regions = {claim.book.terms[n].region for n in fact.names if n in claim.book.terms}
-    if organ in _WHOLE.get("".join(regions), ()):
-        return True
-    parent = claim.book.organs.get(term.parent)
-    if parent is not None and set(parent.denies) & set(term.denies):
-        return False
-    return bool(set(term.denies) & (fact.names | fact.broader))
-
-
-def anatomy(claim: Claim) -> Found | None:
-    """A part of the body that no assertion holds must still be cited."""
-    for organ in claim.parsed.organs:
-        name = organ.name if organ.kind == "organ" else next(e.name for e in organ.also if e.kind == "organ")
-        if _placed(claim, name, set(claim.cited.organs)) or any(implied(claim, name, f) for f in claim.everything):
-            continue
-        if any(name in a.sites or a.kind == "structure" for a in claim.parsed.assertions):
-            continue
-        words = set(claim.parsed.words[organ.start : organ.end])
-        if words <= claim.cited.words or _whole(claim, name):
-            continue
-        return unknown("invented", f"names {name}, which nothing cited names")
-    return None
-
-
-def _whole(claim: Claim, organ: str) -> bool:
-    return organ in _WHOLE.get(claim.region or "", ())
 
 
 # numbers ----------------------------------------------------------------------------------------------------------

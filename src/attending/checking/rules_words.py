@@ -90,8 +90,8 @@ def garble(claim: Claim) -> Found | None:
         return contradicted("garble", f"breaks off after {cut.group(1)!r}")
     if (hit := _DANGLING.search(claim.text)) is not None:
         return contradicted("garble", f"breaks off at {hit.group().strip()!r}")
-    if claim.cited.facts and (hit := _valueless(claim)) is not None:
-        return contradicted("garble", f"speaks of a {hit} and gives none")
+    if claim.cited.facts and (noun := _valueless(claim)) is not None:
+        return contradicted("garble", f"speaks of a {noun} and gives none")
     low = [w.lower() for w in words]
     if any(a == b and len(a) > 3 and a != "xxxx" for a, b in pairwise(low)):
         return contradicted("garble", "repeats a word")
@@ -115,9 +115,9 @@ def _valueless(claim: Claim) -> str | None:
         near = text[max(0, hit.start() - 25) : hit.end() + 45]
         if not re.search(r"\d", near) and not re.search(r"calibrated", text, re.IGNORECASE):
             return hit.group().lower()
-    hit = _SIZED.search(text)
-    if hit is not None and not re.search(r"\d", text[hit.end() : hit.end() + 30]):
-        return hit.group(1).lower()
+    size = _SIZED.search(text)
+    if size is not None and not re.search(r"\d", text[size.end() : size.end() + 30]):
+        return size.group(1).lower()
     return None
 
 
@@ -287,7 +287,9 @@ def _qualifier(claim: Claim) -> str | None:
         if word in claim.book.common or claim.cited.says(word) or word not in claim.book.words or not word.isalpha():
             continue
         mention = inside.get(at)
-        if (mention is None and at in placed) or (mention is not None and (mention.presence == "absent" or word in here)):
+        if (mention is None and at in placed) or (
+            mention is not None and (mention.presence == "absent" or word in here)
+        ):
             continue
         if mention is None:
             return word

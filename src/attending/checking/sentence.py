@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..records import CaseFacts, Evidence, Finding, Judged
-from . import rules_cues, rules_facts, rules_words
+from . import rules_cues, rules_facts, rules_places, rules_words
 from .cited import Claim, claim
 from .found import Found
 
@@ -25,7 +25,7 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("counts", rules_cues.counts),
     ("judgement", rules_words.judgement),
     ("recommendation", rules_words.recommendation),
-    ("anatomy", rules_facts.anatomy),
+    ("anatomy", rules_places.anatomy),
     ("unknown_words", rules_words.unknown_words),
     ("omission", rules_facts.omission),
 )

@@ -111,9 +111,8 @@ def _fits(phrase: tuple[str, ...], tokens: list[str], at: int) -> tuple[int, tup
     here = at + 1
     for n in range(1, len(phrase)):
         while here < len(tokens) and tokens[here] != phrase[n]:
-            if tokens[here] in _INSIDE and phrase[n - 1] in _BEFORE_SIDE:
-                sides.append(here)
-            elif tokens[here] == "not" and phrase[n - 1] in {"is", "are", "was", "were"}:
+            sided = tokens[here] in _INSIDE and phrase[n - 1] in _BEFORE_SIDE
+            if sided or (tokens[here] == "not" and phrase[n - 1] in {"is", "are", "was", "were"}):
                 sides.append(here)
             elif tokens[here] not in ARTICLES:
                 return None

@@ -107,7 +107,9 @@ class Parsed:
         for one, two in pairwise(self.found):
             if self.words[one.start : one.end] == ["abnormal"] and one.end == two.start and kinds(two) & {"finding"}:
                 one.kind, one.also = "adjective", ()
-            elif one.kind == two.kind == "finding" and one.end == two.start and two.name in self.book.ancestors(one.name):
+            elif (
+                one.kind == two.kind == "finding" and one.end == two.start and two.name in self.book.ancestors(one.name)
+            ):
                 two.kind, two.also = "noun", ()  # "cavitary lung lesion" is one finding
 
     # sides ---------------------------------------------------------------------------------------------------------

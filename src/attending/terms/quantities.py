@@ -49,7 +49,9 @@ _NAMES = re.compile(
 
 
 # The number of the next item, left behind where a list was cut into sentences: "The lungs are clear. 2."
-_LIST_END = re.compile(r"\b(?:clear|normal|disease|abnormality|process|limits|identified|seen|noted)\.?\s*\d{1,2}\.?\s*$")
+_LIST_END = re.compile(
+    r"\b(?:clear|normal|disease|abnormality|process|limits|identified|seen|noted)\.?\s*\d{1,2}\.?\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,10 @@ def _year(number: str) -> bool:
 
 def _list_mark(text: str, start: int, end: int) -> bool:
     lead = text[:start].rstrip()
-    if lead and text[end:].strip() in {"", "."} and (lead.endswith(".") or (len(lead) > 12 and text[start:end].isdigit())):
+    if (
+        lead
+        and text[end:].strip() in {"", "."}
+        and (lead.endswith(".") or (len(lead) > 12 and text[start:end].isdigit()))
+    ):
         return lead.endswith(".") or _LIST_END.search(text) is not None
     return not lead and text[end : end + 1] in {".", ")"} and text[end + 1 : end + 2] in {" ", ""}

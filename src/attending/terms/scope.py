@@ -108,9 +108,9 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
             opens = word == "," and segment and segment[0] in _OPENERS and "or" not in segment
             doubt = segment[1:2] if segment[:1] in (["a"], ["an"], ["the"], ["is"]) else segment[:1]
             closed = i > 0 and words[i - 1] in _SEEN and segment[:1] not in (["or"], ["nor"], ["no"])
-            if stated or opens or closed or (doubt and doubt[0] in _DOUBTS and "no" not in segment):
-                soft.append(i)
-            elif word == "and" and segment[:1] in (["there"], ["with"]):
+            doubted = doubt and doubt[0] in _DOUBTS and "no" not in segment
+            joined = word == "and" and segment[:1] in (["there"], ["with"])
+            if stated or opens or closed or doubted or joined:
                 soft.append(i)
     return sorted(hard), sorted(soft)
 

@@ -12,25 +12,29 @@ _TOKEN = re.compile(r"[a-zµ][a-z0-9'’]*|\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b)?
 _LETTER = re.compile(r"(?<![\w.'])(?<!\d )[LR](?![\w'-])")
 _ISE = re.compile(r"^([a-z]{3,})is(e|es|ed|ing|ation|ations)$")
 _NOT_ISE = frozenset(
-    {"otherwise", "likewise", "exercise", "exercised", "precise", "advised", "advise", "advises", "advising", "supervised",
+    {"otherwise", "likewise", "exercise", "exercised", "precise", "advised", "advise", "advises", "advising",
+     "supervised",
      "supervise", "surprise", "comprise", "comprised", "comprises", "comprising", "clockwise", "lengthwise", "bruised",
      "bruise", "enterprise", "promise", "promised", "compromise", "compromised", "raising", "revised", "devised",
      "anticlockwise", "appraised", "arising", "disguised", "premise"}
 )  # fmt: skip
 _PREFIXES = frozenset(
     {
-        "hyper", "hypo", "sub", "peri", "retro", "supra", "infra", "micro", "macro", "pneumo", "hydro", "hemo", "cardio",
+        "hyper", "hypo", "sub", "peri", "retro", "supra", "infra", "micro", "macro", "pneumo", "hydro", "hemo",
+        "cardio",
         "costo", "broncho", "athero", "pleuro", "fibro", "reticulo", "dextro", "levo", "osteo", "multi", "pseudo",
     }
 )  # fmt: skip
 _ENDINGS = (
     "ifications", "ification", "ifying", "ified", "ations", "ation", "itions", "ition", "atory", "ating", "ated",
-    "ically", "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity", "ness", "ment",
+    "ically", "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity",
+    "ness", "ment",
     "ous", "ive", "ary", "ance", "ence", "ate", "ular", "ar",
 )  # fmt: skip
 _ROOTS = {
     "opaque": "opacify", "opacity": "opacify", "dilatation": "dilate", "dilation": "dilate", "ectatic": "ectasia",
-    "thickness": "thick", "depth": "deep", "width": "wide", "length": "long", "height": "high", "fibrotic": "fibrosis", "clot": "hematoma",
+    "thickness": "thick", "depth": "deep", "width": "wide", "length": "long", "height": "high",
+    "fibrotic": "fibrosis", "clot": "hematoma",
     "atelectatic": "atelectasis", "emphysematous": "emphysema", "edematous": "edema", "broken": "break",
     "stenotic": "stenosis", "sclerotic": "sclerosis", "necrotic": "necrosis", "cirrhotic": "cirrhosis",
     "thrombosed": "thrombosis", "thrombus": "thrombosis", "hemorrhagic": "hemorrhage", "bled": "bleed",
@@ -38,7 +42,8 @@ _ROOTS = {
     "scoliotic": "scoliosis", "pneumonic": "pneumonia", "arthritic": "arthritis", "osteoporotic": "osteoporosis",
     "hepatic": "liver", "renal": "kidney", "cardiac": "heart", "cerebral": "brain", "pulmonary": "lung",
     "cystic": "cyst", "calculus": "stone", "rupture": "tear", "ruptured": "tear", "meniscal": "meniscus",
-    "ligamentous": "ligament", "bony": "bone", "osseous": "bone", "diverticular": "diverticulum", "gallstone": "stone", "shrunken": "shrink", "shift": "shift",
+    "ligamentous": "ligament", "bony": "bone", "osseous": "bone", "diverticular": "diverticulum",
+    "gallstone": "stone", "shrunken": "shrink", "shift": "shift",
 }  # fmt: skip
 
 _IRREGULAR = {
