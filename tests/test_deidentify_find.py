@@ -111,3 +111,13 @@ def test_names_that_name_nobody_or_half(name: str) -> None:
     made = dicom(header(PatientName=name))
     found = deidentify.find_identifiers("The anonymous patient of Dr Doe", made)
     assert found == (("patient name",) if name == "Doe" else ())
+
+
+def test_an_id_is_found_without_the_zeros_that_it_starts_with() -> None:
+    long, short = (dicom(header(PatientID=id)) for id in ("0048391726", "0000512"))
+    for text in ("Patient 48391726.", "MRN 48 391 726", "0048391726", "No. 048391726"):
+        assert deidentify.find_identifiers(text, long) == ("patient ID",), text
+    for text in ("Patient 148391726", "48391727", "4839172"):
+        assert deidentify.find_identifiers(text, long) == (), text
+    assert deidentify.find_identifiers("0000512", short) == ("patient ID",)
+    assert deidentify.find_identifiers("matrix 512 x 512", short) == ()

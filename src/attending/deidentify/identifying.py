@@ -78,6 +78,8 @@ TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE", "UN", "OB"})
 LONG = frozenset({"ST", "LT", "UT"})
 # CS holds at most 16 characters; what is longer was put there by somebody.
 CODE_STRING = 16
+# An ID is looked for without its leading zeros where so much is left; less would be any number of a report.
+LEAST_BARE = 5
 
 Test = Callable[[str, list[str]], bool]
 
@@ -217,10 +219,10 @@ class Identity:
 
     @cached_property
     def _squeezed(self) -> dict[str, tuple[str, str]]:
-        """Letters and digits of an ID -> (ID, kind)."""
+        """Letters and digits of an ID, without leading zeros -> (ID, kind)."""
         places = {place: kind for place, kind in self.places.items() if any(c.isdigit() for c in place)}
         coded = {**places, **self.ids}
-        return {"".join(c for c in fold(id) if c.isalnum()): (id, kind) for id, kind in coded.items()}
+        return {"".join(_letters(id)): (id, kind) for id, kind in coded.items()}
 
     def kinds(self, text: str) -> Iterator[str]:
         """The kinds of identifiers in a text; one kind may come several times."""
@@ -289,11 +291,19 @@ def _near(names: set[str], parts: list[str], within: int = 3) -> bool:
     return any(b - a <= within and x != y for (a, x), (b, y) in pairwise(at))
 
 
+def _letters(id: str) -> list[str]:
+    """Letters and digits of an ID; without leading zeros, which people leave out, where enough is left to tell."""
+    whole = "".join(c for c in fold(id) if c.isalnum())
+    short = whole.lstrip("0")
+    return list(short if len(short) >= LEAST_BARE else whole)
+
+
 def _id_in(id: str, folded: str) -> bool:
-    letters = [c for c in fold(id) if c.isalnum()]
+    letters = _letters(id)
     if len(letters) < 4:
         return False
-    spelling = r"[\s./_\-]?".join(map(re.escape, letters))
+    between = r"[\s./_\-]?"
+    spelling = rf"(?:0{between})*" + between.join(map(re.escape, letters))
     return re.search(rf"(?<![^\W_]){spelling}(?![^\W_])", folded) is not None
 
 
