@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydicom.data import get_testdata_file
 
 from attending import Hospital, demo, flow, learning, reviewing
-from attending.errors import ThinlyTested
+from attending.equipment import head_of
+from attending.errors import IdentifierInText, ReleaseRefused, ThinlyTested, UnknownModel
 from attending.records import CaseFacts, Code, Image, ImageFacts, Reading, Release
 from attending.site import load
 from attending.store import Store
+from attending.testing import dicom
 
 CODE = Code("SCT", "233604007", "Pneumonia")
 SPACE = "test/1"
@@ -123,3 +126,49 @@ def test_the_demo_s_sides_are_those_of_the_split(home: Path, pulled: Any) -> Non
         split = learning.training_set(reviews, cases, vectors, CODE, encoder=SPACE, key=key, clean=[demo.TEACHING])
     assert [e.case for e in split.held_out] == list(cases)[:1]
     assert {e.case for e in split.train} == set(list(cases)[1:])
+
+
+def test_a_release_is_used_only_as_it_was_approved(home: Path) -> None:
+    with Store.open(home) as store:
+        site, turn = load(home), turns(store, home)
+        release = flow.approve(store, site, turn(400).id, "demo")
+        for changed in (
+            replace(release, signature=""),
+            replace(release, approved_by="another"),
+            replace(release, candidate=replace(release.candidate, card=(("modalities", "CT"),))),
+        ):
+            with pytest.raises(ReleaseRefused, match="not signed as it stands"):
+                head_of(changed, store, site, home)
+        with pytest.raises(UnknownModel):  # signed as it stands: it goes on to the encoder, which is made up here
+            head_of(store.approved()[0], store, site, home)
+
+
+def test_a_review_signed_with_another_key_neither_teaches_nor_shows(signed: tuple[Hospital, Reading]) -> None:
+    hospital, final = signed
+    store = hospital.store
+    draft = replace(final, id="forged", version=1, status="draft", case=replace(final.case, id="forged"))
+    store.save_reading(draft, {}, {}, {})
+    review, made = reviewing.review(draft, None, by="demo", when=flow.now(), key=Ed25519PrivateKey.generate())
+    store.save_review(review, made)
+    assert reviewing.verify(review, made)
+    assert not flow._holds(store, review) and flow.review_of(store, made) is None
+    assert flow.review_of(store, final) is not None
+
+
+def test_an_id_typed_as_a_measured_value_is_found(home: Path, tmp_path: Path) -> None:
+    home.mkdir()
+    (home / "site.toml").write_text(RULES)
+    voxels = np.random.default_rng(0).integers(0, 900, (6, 32, 40)).astype(np.int16)
+    place = dicom.oblique((5, 0, 10), (2.0, 1.0, 3.0), (-40, -20, -30))
+    dicom.write_series(voxels, place, tmp_path / "in", header={"PatientID": "48391726"})
+    with Hospital(home) as hospital:
+        (reading,) = hospital.read([tmp_path / "in"])
+        assert isinstance(reading, Reading)
+        edited = json.loads(hospital.files(reading)["report.json"].read_text(encoding="utf-8"))
+        code = {"scheme": "SCT", "value": "4147007", "meaning": "Mass"}
+        size = {"code": {"scheme": "SCT", "value": "81827009", "meaning": "Diameter"}, "unit": "mm"}
+        mass = {"code": code, "presence": "present", "measurements": [size | {"value": 48391726}]}
+        with pytest.raises(IdentifierInText, match="patient ID"):
+            hospital.sign(reading.id, "demo", edited=edited | {"findings": [*edited["findings"], mass]})
+        mass["measurements"] = [size | {"value": 12.5}]
+        hospital.sign(reading.id, "demo", edited=edited | {"findings": [*edited["findings"], mass]})

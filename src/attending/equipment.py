@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import models, tasks
-from .errors import AttendingError, ModelRefused
-from .records import Release
+from .errors import AttendingError, ModelRefused, ReleaseRefused
+from .records import Release, dumps
 
 if TYPE_CHECKING:
     from .site import Site
     from .store import Store
 
-__all__ = ["Equipment", "encoder_of", "equip", "head_of"]
+__all__ = ["Equipment", "approval", "encoder_of", "equip", "head_of"]
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,35 @@ def equip(site: Site, store: Store, cache: Path) -> Equipment:
 
 
 def head_of(release: Release, store: Store, site: Site, cache: Path) -> models.Detector:
-    """The Detector of a release: its ONNX bytes by hash, on the encoder that it was trained on."""
+    """The Detector of a release: its ONNX bytes by hash, on the encoder that it was trained on.
+
+    Raises ReleaseRefused where nobody signed its approval as it stands.
+    """
     from .models.head import Head, head_card, head_code
 
+    _refuse_unless_signed(release, store)
     encoder = encoder_of(release.candidate.encoder, site, cache)
     weights = store.get_bytes(release.candidate.weights)
     return Head(head_card(release), weights, encoder, head_code(release), site.models.threads)
+
+
+def approval(release: Release) -> bytes:
+    """What the person who approves signs: the release's canonical JSON, without the signature."""
+    return dumps(replace(release, signature="")).encode()
+
+
+def _refuse_unless_signed(release: Release, store: Store) -> None:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key = store.signing_key(release.approved_by or "").public_key()
+        key.verify(bytes.fromhex(release.signature), approval(release))
+    except (InvalidSignature, ValueError):
+        raise ReleaseRefused(
+            f"release {release.id} is in use, but its approval is not signed as it stands",
+            "releases that a person of this site approved and nobody changed since",
+            "run `attending audit verify`; roll back, learn again and approve",
+        ) from None
 
 
 def encoder_of(space: str, site: Site, cache: Path) -> models.Encoder:

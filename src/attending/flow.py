@@ -28,7 +28,7 @@ from . import (
     tasks,
     teaching,
 )
-from .equipment import Equipment, equip
+from .equipment import Equipment, approval, equip
 from .errors import (
     AlreadySigned,
     IdentifierInText,
@@ -38,7 +38,7 @@ from .errors import (
     StoreError,
     UnknownRelease,
 )
-from .records import CaseFacts, Code, Reading, Release, Review, Study, dumps
+from .records import CaseFacts, Code, Reading, Release, Review, Study
 
 if TYPE_CHECKING:
     from .site import Site
@@ -171,7 +171,10 @@ def sign_reading(
         seconds=seconds,
     )
     study = store.vault_get(id, by=person.name, why="sign: scan the edits for identifiers")
-    leaked = deidentify.find_identifiers(" \n ".join(e.after or "" for e in review.edits), study)
+    # Numbers to the last digit: the edits give them rounded.
+    known = {m.value for f in reading.findings for m in f.measurements}
+    typed = [f"{m.value:.15g}" for f in final.findings for m in f.measurements if m.value not in known]
+    leaked = deidentify.find_identifiers(" \n ".join([*(e.after or "" for e in review.edits), *typed]), study)
     if leaked:
         raise IdentifierInText(
             f"the edits carry {len(leaked)} identifier(s) of the patient: {', '.join(sorted(leaked))}",
@@ -337,13 +340,19 @@ def rollback(store: Store, site: Site, task: str | None, by: str) -> Release:
 
 def _signed(release: Release, by: str, store: Store) -> Release:
     """The release in use, with who let it in, when, and their Ed25519 signature over its canonical JSON."""
-    ready = replace(release, status="approved", approved_by=by, approved_at=now(), signature="")
-    return replace(ready, signature=store.signing_key(by).sign(dumps(ready).encode()).hex())
+    ready = replace(release, status="approved", approved_by=by, approved_at=now())
+    return replace(ready, signature=store.signing_key(by).sign(approval(ready)).hex())
 
 
 def _holds(store: Store, review: Review) -> bool:
     """Whether a person's review is still, to the last bit, what they signed: nothing else may teach."""
-    return reviewing.verify(review, store.reading(review.reading, review.version + 1))
+    return _theirs(store, review, store.reading(review.reading, review.version + 1))
+
+
+def _theirs(store: Store, review: Review, final: Reading) -> bool:
+    """Whether the person whom the review names signed this very reading, with the key that this home signs for them."""
+    key = store.signing_key(review.by).public_key().public_bytes_raw().hex()
+    return reviewing.verify(review, final, key)
 
 
 def _signed_cases(store: Store, encoder: models.Encoder) -> dict[str, CaseFacts]:
@@ -391,7 +400,7 @@ def _no_task(task: str | None) -> NothingToLearn:
 
 def review_of(store: Store, reading: Reading) -> Review | None:
     """The signed review that made a final reading, proven to be of this very reading; None for a draft."""
-    return next((r for r in store.reviews(reading=reading.id) if r.signature and reviewing.verify(r, reading)), None)
+    return next((r for r in store.reviews(reading=reading.id) if r.signature and _theirs(store, r, reading)), None)
 
 
 def now() -> str:
