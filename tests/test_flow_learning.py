@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydicom.data import get_testdata_file
 
-from attending import Hospital, demo, flow, learning, reviewing
+from attending import Hospital, demo, exporting, flow, learning, reviewing
 from attending.equipment import head_of
-from attending.errors import IdentifierInText, ReleaseRefused, ThinlyTested, UnknownModel
-from attending.records import CaseFacts, Code, Image, ImageFacts, Reading, Release
+from attending.errors import ExportRefused, IdentifierInText, ReleaseRefused, ThinlyTested, UnknownModel
+from attending.records import CaseFacts, Code, Image, ImageFacts, Reading, Release, Study
 from attending.site import load
 from attending.store import Store
 from attending.testing import dicom
@@ -143,7 +143,9 @@ def test_a_release_is_used_only_as_it_was_approved(home: Path) -> None:
             head_of(store.approved()[0], store, site, home)
 
 
-def test_a_review_signed_with_another_key_neither_teaches_nor_shows(signed: tuple[Hospital, Reading]) -> None:
+def test_a_review_signed_with_another_key_neither_teaches_nor_leaves(
+    signed: tuple[Hospital, Reading], tmp_path: Path
+) -> None:
     hospital, final = signed
     store = hospital.store
     draft = replace(final, id="forged", version=1, status="draft", case=replace(final.case, id="forged"))
@@ -152,6 +154,8 @@ def test_a_review_signed_with_another_key_neither_teaches_nor_shows(signed: tupl
     store.save_review(review, made)
     assert reviewing.verify(review, made)
     assert not flow._holds(store, review) and flow.review_of(store, made) is None
+    with pytest.raises(ExportRefused, match="without a signature that holds"):
+        exporting.export(made, Study("dicom", "", (), ()), {}, {}, flow.review_of(store, made), tmp_path / "out")
     assert flow.review_of(store, final) is not None
 
 

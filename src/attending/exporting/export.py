@@ -45,13 +45,20 @@ def export(
 
     study   decoded: its stacks carry the headers, its files the bytes, which go out exactly as received.
     images  the images as analysed (image id -> Image), arrays the label maps and heat maps (z, y, x) by array_key.
-    review  the signature of a final reading; without it every form says draft.
+    review  the signature of a final reading, None for a draft: then every form says draft.
 
     A DICOM study gives source/*.dcm, seg.dcm (where there is a mask that is not empty), sr.dcm, fhir.json, report.json,
     page.html and volume.nii.gz. Pictures and NIfTI have no DICOM source: they give the rest, and masks as NIfTI.
-    Raises ExportRefused where the folder holds files, cannot be written, or the licence forbids it; DiskFull.
+    Raises ExportRefused where the folder holds files, cannot be written, the licence forbids it, or a final reading
+    comes without its signature; DiskFull.
     """
     may_leave(reading)
+    if reading.status == "final" and review is None:
+        raise ExportRefused(
+            "a final reading without a signature that holds for it",
+            "drafts, and final readings as they were signed",
+            "run `attending audit verify`, and show this to the privacy officer",
+        )
     to = Path(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ExportRefused(
