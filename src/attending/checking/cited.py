@@ -27,6 +27,10 @@ _PLACED = {
     "aortic abnormality",
     "degenerative change",
 }
+_MEASURES = {
+    "volume", "size", "diameter", "length", "width", "thickness", "density", "total", "whole", "the", "left", "right",
+    "and", "structure", "region", "area", "height", "proper", "ratio", "index", "angle",
+}  # fmt: skip
 _COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -99,6 +103,11 @@ def claim(text: str, facts: Sequence[Finding], evidence: Sequence[Evidence], cas
 def unheard_of(label: str) -> bool:
     """Does the lexicon know neither a finding nor a part of the body in a fact's name?"""
     parsed = Parsed(label)
+    if not parsed.assertions and not any("finding" in kinds(m) for m in parsed.found):
+        held = {i for m in parsed.found for i in range(m.start, m.end)}
+        rest = [w for i, w in enumerate(parsed.words) if i not in held and w not in _MEASURES and len(w) > 2]
+        if rest and any(w.isalpha() for w in rest):
+            return True
     return not any(kinds(m) & {"finding", "organ", "normal"} for m in parsed.found) and not parsed.assertions
 
 

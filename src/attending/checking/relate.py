@@ -52,7 +52,7 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
     if a.kind == "normal":
         return same or normal(claim, a)
     said = surface(claim, a)
-    own = [f for f in claim.cited.facts if said and said <= label_roots(f.label)]
+    own = [f for f in claim.cited.facts if said and _by_words(said, f)]
     own += [f for f in claim.cited.facts if f not in own and _narrowed(claim, a, f, said)]
     own += [f for f in claim.cited.facts if f not in own and _kin(claim, a, f)]
     if own or same:
@@ -63,6 +63,12 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
     if not _generic(claim, a):
         return []
     return [f for f in everything if f.presence != "absent" and a.finding in f.broader]
+
+
+def _by_words(said: frozenset[str], f: Fact) -> bool:
+    """The fact's own words, with those of its place: "umbilical hernia" of a hernia at the umbilicus."""
+    label = label_roots(f.label)
+    return said <= label or (bool(said & label) and said <= label.union(*(label_roots(s) for s in f.sites)))
 
 
 def _narrowed(claim: Claim, a: Assertion, f: Fact, said: frozenset[str]) -> bool:
@@ -78,7 +84,8 @@ def _kin(claim: Claim, a: Assertion, f: Fact) -> bool:
     kin = claim.book.kin.get(a.finding, frozenset())
     if a.finding not in SYNONYMS:  # a narrower name is no synonym of a broader one
         kin -= frozenset(claim.book.ancestors(a.finding))
-    if f.names & kin or (f.presence != "absent" and f.broader & kin and _generic(claim, a)):
+    broad = a.finding in claim.book.terms and claim.book.terms[a.finding].region == "any"
+    if f.names & kin or (f.presence != "absent" and broad and f.broader & kin and _generic(claim, a)):
         return True
     denied = a.presence == f.presence == "absent"
     return denied and bool(f.names & claim.book.kin_denied.get(a.finding, frozenset()))

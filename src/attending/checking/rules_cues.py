@@ -66,6 +66,11 @@ _AFTER = re.compile(
 )
 _NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|possibility|score)\b", re.IGNORECASE)
 _BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
+_LEVEL = re.compile(r"\b([CTLS]\d{1,2})\b", re.IGNORECASE)
+_GRADE = re.compile(r"\b((?:grade|stage|type|segment|class)\s+(?:\d+[ab]?|[ivx]+))\b", re.IGNORECASE)
+_NTHS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
+_NTH = {f"{n}{'st' if n == 1 else 'nd' if n == 2 else 'rd' if n == 3 else 'th'}": w for n, w in enumerate(_NTHS, 1)}
+_ORDINAL = re.compile(rf"\b({'|'.join((*_NTHS, *_NTH))})\b", re.IGNORECASE)
 _WORD_NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12,
@@ -105,7 +110,7 @@ def doubt(claim: Claim) -> Found | None:
     facts = claim.cited.facts
     if not facts or any(f.presence == "uncertain" for f in (*facts, *claim.cited.said)):
         return None
-    free = _pseudo(claim)
+    free = _pseudo(claim) | {i for m in claim.parsed.found if "neg-pre" in kinds(m) for i in range(m.start, m.end)}
     for at, word in enumerate(claim.parsed.words):
         if word in _HEDGES and at not in free and not claim.cited.says(word):
             return contradicted("negation", f"says {word!r}; what is cited is firm")
@@ -213,6 +218,25 @@ def _sides_told(claim: Claim, numbers: list[Quantity]) -> list[str | None]:
         chosen = (after[:1] or before[-1:]) if trailing else (before[-1:] or after[:1])
         out.append(chosen[0] if chosen else None)
     return out
+
+
+def levels(claim: Claim) -> Found | None:
+    """Levels ("L5"), grades and ordinals ("seventh rib") must be those that are cited, where any of their kind is."""
+    for pattern in (_LEVEL, _ORDINAL, _GRADE):
+        cited = {m.group(1).lower() for w in (*claim.cited.words, *claim.cited.texts) for m in pattern.finditer(w)}
+        cited |= {
+            m.group(1).lower() for f in claim.cited.facts for s in (f.label, *f.sites) for m in pattern.finditer(s)
+        }
+        told = {m.group(1).lower() for m in pattern.finditer(claim.text)}
+        if pattern is _LEVEL and claim.modality == "MR":
+            told -= {"t1", "t2"}
+        if pattern is _ORDINAL:
+            told, cited = {_NTH.get(w, w) for w in told}, {_NTH.get(w, w) for w in cited}
+        if cited and (wrong := sorted(told - cited)):
+            return contradicted("number", f"says {wrong[0]!r}; what is cited says {', '.join(sorted(cited))}")
+        if pattern is not _ORDINAL and told and not cited:
+            return unknown("number", f"says {sorted(told)[0]!r}; nothing cited says so")
+    return None
 
 
 def counts(claim: Claim) -> Found | None:

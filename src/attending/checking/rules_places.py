@@ -50,6 +50,8 @@ def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
     """Cited itself, another word for it, or a container of what is cited (the lung of a lower lobe)."""
     if site == "lobe of lung" and any("lung" in claim.book.ancestors(c) for c in cited):
         return True
+    if site == "lobe of lung" and "lung" not in cited and cited:  # the lobe of a thyroid, a liver, a brain
+        return not any(c == "lung" or "lung" in claim.book.ancestors(c) for c in cited)
     near = {n for group in _NEAR if site in group for n in group}
     return site in cited or bool(near & cited) or any(site in claim.book.ancestors(c) for c in cited)
 

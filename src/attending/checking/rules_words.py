@@ -41,7 +41,7 @@ _NAMED = {
 
 _CHANCE = re.compile(r"\b(probability|likelihood|chance|confidence|confident|certainty|certain)\b", re.IGNORECASE)
 _RANGE = re.compile(
-    r"\b(?:low(?:er)?|high(?:er)?) (?:than|for)\b"
+    r"\b(?:low(?:er)?|high(?:er)?) (?:than|for)\b|\bwhich (?:is|was|are) (?:very |quite |rather )?(?:high|low|good|bad|big)\b"
     r"|\b(?:within|outside|above|below)\s+(?:the\s+)?(?:normal|expected|reference)\b",
     re.IGNORECASE,
 )
@@ -198,7 +198,9 @@ def judgement(claim: Claim) -> Found | None:
         return contradicted("judgement", f"speaks of {hit.group().lower()}; the cited score is not calibrated")
     denied = all(a.presence == "absent" for a in claim.parsed.assertions) and bool(claim.parsed.assertions)
     for word in words:
-        if claim.cited.says(word) or (word in held and word not in COMPARISON) or _alike(claim, word):
+        if claim.cited.says(word) or word in held or _alike(claim, word):
+            continue
+        if word == "typical" and " typical of " in f" {' '.join(words)} ":
             continue
         word = _bare(word) if _bare(word) in _WEIGHING and word not in claim.book.words else word
         if word in NORMALITY and (word not in {"poor", "good"} or _measured(claim)):

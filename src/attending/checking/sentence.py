@@ -22,6 +22,7 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("silent", rules_facts.silent),
     ("side", rules_facts.side_words),
     ("number", rules_facts.loose_numbers),
+    ("levels", rules_cues.levels),
     ("counts", rules_cues.counts),
     ("judgement", rules_words.judgement),
     ("recommendation", rules_words.recommendation),

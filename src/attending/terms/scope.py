@@ -197,6 +197,10 @@ def _before(cue: Mention, targets: list[Mention], words: list[str], stops: list[
     near = [m for m in targets if low < m.start < cue.start and kinds(m) & {"finding", "state"}]
     soft = _reach(cue.start, False, stops, len(words))
     inside = [m for m in near if m.start > soft]
+    if len(inside) > 1:  # "opacity, aspiration not excluded": no list without "and" or "or"
+        between = words[inside[-2].end : inside[-1].start]
+        if "," in between and not {"and", "or", "nor", "/"} & set(words[inside[0].end : inside[-1].start]):
+            return inside[-1:]
     return inside or near[-1:]
 
 

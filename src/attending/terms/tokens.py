@@ -26,10 +26,10 @@ _PREFIXES = frozenset(
     }
 )  # fmt: skip
 _ENDINGS = (
-    "ifications", "ification", "ifying", "ified", "ations", "ation", "itions", "ition", "atory", "ating", "ated",
+    "ulations", "ulation", "ifications", "ification", "ifying", "ified", "ations", "ation", "itions", "ition", "atory", "ating", "ated",
     "ically", "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity",
     "ness", "ment",
-    "ous", "ive", "ary", "ance", "ence", "ate", "ular", "ar",
+    "us", "is", "um", "ous", "ive", "ary", "ance", "ence", "ate", "ular", "ar",
 )  # fmt: skip
 _ROOTS = {
     "opaque": "opacify", "opacity": "opacify", "dilatation": "dilate", "dilation": "dilate", "ectatic": "ectasia",
@@ -98,14 +98,14 @@ def stem(word: str) -> str:
 def tokenize(text: str) -> list[Token]:
     """Hyphens and dashes separate words and are dropped: "left-sided" is two tokens. "L" and "R" alone are sides."""
     out = [Token(stem(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
-    out = _joined(out)
+    out = _joined(out, text)
     if _LETTER.search(text) is None:
         return out
     sides = {m.start(): {"L": "left", "R": "right"}[m.group()] for m in _LETTER.finditer(text)}
     return [Token(sides[t.start], t.start, t.end) if t.start in sides else t for t in out]
 
 
-def _joined(tokens: list[Token]) -> list[Token]:
+def _joined(tokens: list[Token], text: str) -> list[Token]:
     """ "Hyper-expanded", "sub segmental" and "air space" as the one word that they also are."""
     out: list[Token] = []
     for token in tokens:
@@ -113,6 +113,7 @@ def _joined(tokens: list[Token]) -> list[Token]:
         near = last is not None and token.start - last.end <= 1 and token.stem.isalpha()
         joins = last is not None and (
             last.stem in _PREFIXES
+            or (last.stem in {"over", "under"} and text[last.end : token.start] == "-")
             or (last.stem, token.stem) == ("air", "space")
             or (last.stem in {"plate", "band", "mass", "disc", "rope", "tree", "star"} and token.stem == "like")
         )
@@ -127,10 +128,8 @@ def _joined(tokens: list[Token]) -> list[Token]:
 def root(word: str) -> str:
     """What the inflections and derivations of a word share: "opacified" and "opacification", "tilted" and "tilt"."""
     word = _ROOTS.get(word, word)
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 4:
-            word = word[: -len(ending)]
-            break
+    for _ in range(2):
+        word = next((word[: -len(e)] for e in _ENDINGS if word.endswith(e) and len(word) - len(e) >= 4), word)
     if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "sl":
         word = word[:-1]
     return word[:-1] if len(word) > 4 and word[-1] in "eiy" else word
