@@ -18,7 +18,7 @@ from attending.errors import NothingToLearn, PluginFailed
 from attending.learning.examples import held_out_sha256, in_test
 from attending.learning.graph import to_onnx
 from attending.learning.head import fit
-from attending.records import CaseFacts, Code, ImageFacts, Review, TrainingSet, array_key, dumps, loads
+from attending.records import NO_PATIENT, CaseFacts, Code, ImageFacts, Review, TrainingSet, array_key, dumps, loads
 
 PNEUMONIA = Code("SCT", "233604007", "Pneumonia")
 KEY = bytes(range(32))
@@ -291,3 +291,14 @@ def test_a_missing_vector_is_named_as_such() -> None:
     other = {key: vector for key, vector in world.vectors.items() if key[0] < "c0100"}
     with pytest.raises(PluginFailed, match=r"\d+ of \d+ images have no vector of this encoder"):
         learned.held_out_vectors(other)
+
+
+def test_studies_that_name_no_patient_are_split_one_by_one_and_that_is_said() -> None:
+    bare = World(60, kind="dicom", use="care", source=None, notes=(NO_PATIENT,))
+    named = World(60, kind="dicom", use="care", source=None)
+    assert "split by image, not by patient, for 60 of 60 cases: no patient is known" in signed_set(bare).notes
+    assert not any("split by image" in note for note in signed_set(named).notes)
+
+
+def signed_set(world: World) -> TrainingSet:
+    return world.set(reviews=[replace(r, source="person", by="ann", signature="ab") for r in world.reviews])

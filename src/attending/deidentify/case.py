@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from ..records import Case, CaseFacts, Image, ImageFacts, Study
+from ..records import NO_PATIENT, Case, CaseFacts, Image, ImageFacts, Study
 from . import header as h
 from .identifying import Identity
 from .words import codes, fold, placeholder, terms, words
@@ -53,7 +53,7 @@ def to_case(study: Study, secret: bytes, *, use: str = "care", source: str | Non
 
     patient_key, named = _patient(first, study)
     if not named:
-        notes.append("no patient ID: the patient's surrogate stands for this study alone")
+        notes.append(NO_PATIENT)
     if len({_id(header) for header in headers}) > 1:
         notes.append("the series of this study name different patients: ask the sender")
     taken, taken_note = _date(headers)

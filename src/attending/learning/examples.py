@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import NothingToLearn
-from ..records import CaseFacts, Code, Example, ImageFacts, Review, TrainingSet, array_key
+from ..records import NO_PATIENT, CaseFacts, Code, Example, ImageFacts, Review, TrainingSet, array_key
 
 HELD_OUT = 0.3  # share of patients kept for testing: 100 held-out cases need about 340, and 70 % is left to learn from
 RADIOGRAPHS = {"CR": "DX"}  # computed and digital radiographs are one kind of picture to a head
@@ -194,7 +194,7 @@ def _one_modality(
 
 
 def _alone(facts: CaseFacts) -> bool:
-    return facts.kind != "dicom"  # pictures and NIfTI name no patient
+    return facts.kind != "dicom" or NO_PATIENT in facts.notes  # pictures and NIfTI never name one
 
 
 def _example(facts: CaseFacts, image: ImageFacts, label: Label, vector: NDArray[Any]) -> Example:

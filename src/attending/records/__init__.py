@@ -28,10 +28,11 @@ from .reading import (
 )
 from .release import Candidate, Example, Interval, Release, Scores, TrainingSet
 from .serial import SCHEMA, dumps, loads
-from .study import Case, CaseFacts, SourceFile, Stack, Study
+from .study import NO_PATIENT, Case, CaseFacts, SourceFile, Stack, Study
 
 __all__ = [
     "DRAFT_MARK",
+    "NO_PATIENT",
     "RATING_AXES",
     "SCHEMA",
     "Affine",

@@ -7,6 +7,9 @@ from typing import Any
 
 from .image import Image, ImageFacts
 
+NO_PATIENT = "no patient ID: the patient's surrogate stands for this study alone"
+"""The note of a DICOM case whose patient is not named: two such studies may be of one person."""
+
 
 @dataclass(frozen=True, eq=False)
 class SourceFile:
