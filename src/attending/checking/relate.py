@@ -13,7 +13,8 @@ BROAD = frozenset(
     {
         "abnormality", "lesion", "tumor", "neoplasm", "mass", "disease", "opacity", "density", "process", "finding",
         "change", "infection", "collection", "hemorrhage", "hematoma", "fracture", "enlargement", "abnormal",
-        "opacification", "bleed", "fluid", "blood", "clot", "device", "catheter", "tube", "line", "lead",
+        "opacification", "bleed", "fluid", "blood", "clot",
+        "infective", "infectious", "device", "catheter", "tube", "line", "lead",
         "calcification", "pathology",
     }
 )  # fmt: skip
@@ -22,6 +23,7 @@ _LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", 
 SYNONYMS = frozenset(
     {"airspace opacity", "infiltrate", "opacity", "lung collapse", "atelectasis", "vertebral fracture"}
 )
+_TISSUES = frozenset(root(w) for w in ("tendon", "ligament", "muscle", "bone", "joint", "wall", "tissue"))
 # "The chest is normal" says more than that one disease of it is absent.
 WHOLES = frozenset({"chest", "head", "brain", "abdomen", "pelvis", "spine", "bone", "neck", "soft tissue"})
 
@@ -68,6 +70,7 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
 def _by_words(said: frozenset[str], f: Fact) -> bool:
     """The fact's own words, with those of its place: "umbilical hernia" of a hernia at the umbilicus."""
     label = label_roots(f.label)
+    said = said - _TISSUES or said
     return said <= label or (bool(said & label) and said <= label.union(*(label_roots(s) for s in f.sites)))
 
 
@@ -99,7 +102,8 @@ def normal(claim: Claim, a: Assertion) -> list[Fact]:
     absent = [f for f in claim.everything if f.presence == "absent" and f.names & (denied | above)]
     if absent or a.presence != "absent":
         return absent
-    if a.site in WHOLES and a.site not in {"bone", "spine", "soft tissue"}:
+    clear = a.site == "chest" and "clear" in claim.parsed.words
+    if a.site in WHOLES and not clear and a.site not in {"bone", "spine", "soft tissue"}:
         return []
     kin = {k for d in denied for k in (*book.kin.get(d, ()), *book.kin_denied.get(d, ()))}
     found = [f for f in claim.everything if f.presence == "absent" and (f.broader & denied or f.names & kin)]

@@ -68,7 +68,10 @@ _NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|pos
 _BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
 _LEVEL = re.compile(r"\b([CTLS]\d{1,2})\b", re.IGNORECASE)
 _GRADE = re.compile(r"\b((?:grade|stage|type|segment|class)\s+(?:\d+[ab]?|[ivx]+))\b", re.IGNORECASE)
-_NTHS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
+_NTHS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+    "twelfth",
+)  # fmt: skip
 _NTH = {f"{n}{'st' if n == 1 else 'nd' if n == 2 else 'rd' if n == 3 else 'th'}": w for n, w in enumerate(_NTHS, 1)}
 _ORDINAL = re.compile(rf"\b({'|'.join((*_NTHS, *_NTH))})\b", re.IGNORECASE)
 _WORD_NUMBERS = {

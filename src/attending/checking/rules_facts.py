@@ -71,6 +71,8 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         said = " and ".join(sorted({f.side or "no side" for f in near}))
         return contradicted("side", f"says {a.side} {a.finding}; what is cited says {said}")
     agree = side if a.kind == "structure" else [f for f in side if f.presence == a.presence]
+    if not agree and a.presence == "uncertain" and _slashed(claim, a):
+        agree = [f for f in side if f.presence == "present"]
     if not agree and _pointer(claim, a, side):
         return None
     if not agree:
@@ -92,6 +94,11 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         return found
     claim.matched |= {f.id for f in agree}
     return doubt
+
+
+def _slashed(claim: Claim, a: Assertion) -> bool:
+    """ "Fibrosis/scarring": two names of what is there as well as a choice of one."""
+    return "/" in {claim.text[a.span[0] - 1 : a.span[0]], claim.text[a.span[1] : a.span[1] + 1]}
 
 
 def _pointer(claim: Claim, a: Assertion, near: list[Fact]) -> bool:

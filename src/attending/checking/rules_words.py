@@ -41,7 +41,8 @@ _NAMED = {
 
 _CHANCE = re.compile(r"\b(probability|likelihood|chance|confidence|confident|certainty|certain)\b", re.IGNORECASE)
 _RANGE = re.compile(
-    r"\b(?:low(?:er)?|high(?:er)?) (?:than|for)\b|\bwhich (?:is|was|are) (?:very |quite |rather )?(?:high|low|good|bad|big)\b"
+    r"\b(?:low(?:er)?|high(?:er)?) (?:than|for)\b"
+    r"|\bwhich (?:is|was|are) (?:very |quite |rather )?(?:high|low|good|bad|big)\b"
     r"|\b(?:within|outside|above|below)\s+(?:the\s+)?(?:normal|expected|reference)\b",
     re.IGNORECASE,
 )

@@ -26,7 +26,8 @@ _PREFIXES = frozenset(
     }
 )  # fmt: skip
 _ENDINGS = (
-    "ulations", "ulation", "ifications", "ification", "ifying", "ified", "ations", "ation", "itions", "ition", "atory", "ating", "ated",
+    "ulations", "ulation", "ifications", "ification", "ifying", "ified", "ations", "ation", "itions",
+    "ition", "atory", "ating", "ated",
     "ically", "edly", "ions", "ion", "ings", "ing", "ally", "ely", "ed", "es", "ly", "al", "ic", "ities", "ity",
     "ness", "ment",
     "us", "is", "um", "ous", "ive", "ary", "ance", "ence", "ate", "ular", "ar",
@@ -34,7 +35,7 @@ _ENDINGS = (
 _ROOTS = {
     "opaque": "opacify", "opacity": "opacify", "dilatation": "dilate", "dilation": "dilate", "ectatic": "ectasia",
     "thickness": "thick", "depth": "deep", "width": "wide", "length": "long", "height": "high",
-    "fibrotic": "fibrosis", "clot": "hematoma",
+    "fibrotic": "fibrosis", "hilar": "hilum", "clot": "hematoma",
     "atelectatic": "atelectasis", "emphysematous": "emphysema", "edematous": "edema", "broken": "break",
     "stenotic": "stenosis", "sclerotic": "sclerosis", "necrotic": "necrosis", "cirrhotic": "cirrhosis",
     "thrombosed": "thrombosis", "thrombus": "thrombosis", "hemorrhagic": "hemorrhage", "bled": "bleed",
