@@ -318,3 +318,21 @@ def test_a_temporary_folder_that_is_swept_as_it_is_made_is_made_again(
         monkeypatch.setattr("attending.store.ground.os.open", sweeping)
         assert store._temporary.path.name == "cd" * 8
         assert swept
+
+
+def test_labels_that_another_process_imported_meanwhile_stay(home: Path) -> None:
+    labels = [dataclasses.replace(review(f"r{n}"), source="imported:set", signature="") for n in range(3)]
+    with Store.open(home) as store:
+        store.save_reviews(labels[:2])
+        store.save_reviews(labels)
+        assert [r.id for r in store.reviews()] == ["r0", "r1", "r2"]
+        assert store.verify_audit() == 4
+        with pytest.raises(StoreError, match="kept already"):
+            store.save_review(labels[0])
+
+
+def test_a_release_is_kept_once(home: Path) -> None:
+    with Store.open(home) as store:
+        store.save_release(release("a", b"one"), b"one")
+        with pytest.raises(StoreError, match="a release with this id is kept already"):
+            store.save_release(release("a", b"one"), b"one")

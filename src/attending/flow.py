@@ -283,10 +283,14 @@ def _proven(learned: learning.Learned, vectors: Any, store: Store, site: Site) -
         scores, evaluating.Policy(site.learning.min_held_out), replaces=current.id if current else None
     )
     release = evaluating.judged(learned.candidate, scores, refused, current.id if current else None)
-    kept = next((r for r in store.releases(release.candidate.task) if r.id == release.id), None)
-    if kept is None:
+    try:
         store.save_release(release, learned.weights)
         return release
+    except StoreError:
+        # Learned before, or by another process meanwhile.
+        kept = next((r for r in store.releases(release.candidate.task) if r.id == release.id), None)
+        if kept is None:
+            raise
     compared = kept.scores is not None and kept.scores.release == scores.release
     if compared or kept.status not in ("candidate", "refused"):
         return kept

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ReleaseRefused, UnknownRelease
+from ..errors import ReleaseRefused, StoreError, UnknownRelease
 from ..records import Release, array_key, dumps, loads
 from .database import guard, run
 from .ground import Ground, Transaction
@@ -63,7 +63,10 @@ class Learning(Ground):
         return None if data is None else np.frombuffer(data, np.float32)
 
     def save_release(self, release: Release, weights: bytes | None = None, by: str | None = None) -> int:
-        """Keep a new release ("candidate" or "refused") and its ONNX file; returns the number of the audit entry."""
+        """Keep a new release ("candidate" or "refused") and its ONNX file; returns the number of the audit entry.
+
+        Raises StoreError where one with its id is kept already.
+        """
         self._writable()
         if weights is not None:
             with guard():
@@ -116,7 +119,9 @@ class Learning(Ground):
     def _set(self, transaction: Transaction, release: Release, event: str, by: str | None, new: bool) -> int:
         known = _exists(transaction.connection, release.id)
         if new and known:
-            raise ValueError("a release with this id is kept already")
+            raise StoreError(
+                "a release with this id is kept already", "each release once", "see `attending release list`"
+            )
         if not new and not known:
             raise _unknown()
         document = dumps(release)

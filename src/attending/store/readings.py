@@ -74,10 +74,11 @@ class Readings(Ground):
         return seq
 
     def save_reviews(self, reviews: list[Review]) -> None:
-        """Keep many imported labels in one transaction."""
+        """Keep many imported labels in one transaction; those that are kept already, by another process, stay."""
         with self._writing() as transaction:
             for review in reviews:
-                self._insert_review(transaction, review)
+                if not _has_review(transaction.connection, review.id):
+                    self._insert_review(transaction, review)
 
     def reading(self, id: str, version: int | None = None) -> Reading:
         """A reading by id, its latest version unless one is named. Raises UnknownReading."""
@@ -248,7 +249,7 @@ class Readings(Ground):
         person = review.source == "person"
         if person:
             self._may_sign(transaction.connection, review)
-        if run(transaction.connection, "SELECT 1 FROM reviews WHERE id = :id", id=review.id).one_or_none():
+        if _has_review(transaction.connection, review.id):
             raise StoreError("a review with this id is kept already", "each review once", "give it a new id")
         document = dumps(review)
         seq = transaction.audit(
@@ -333,6 +334,10 @@ def _last_final(connection: Connection, id: str) -> int | None:
         connection, "SELECT max(version) FROM readings WHERE id = :id AND status = 'final'", id=id
     ).scalar_one()
     return version
+
+
+def _has_review(connection: Connection, id: str) -> bool:
+    return run(connection, "SELECT 1 FROM reviews WHERE id = :id", id=id).one_or_none() is not None
 
 
 def _signed_already() -> AlreadySigned:
