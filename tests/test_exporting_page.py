@@ -247,8 +247,9 @@ def test_a_denial_is_not_counted_as_a_finding_of_disease() -> None:
     assert counted(reading) == "1 present, 1 absent"
     assert "measured" in counted(volume()[0])
     none = replace(reading, findings=())
-    assert counted(none) == "none: nothing was assessed"
-    assert b"Findings: none: nothing was assessed" in index_page([none])
+    assert counted(none) == "nothing was assessed"
+    assert b"Findings: nothing was assessed" in index_page([none])
+    assert b"Findings: 1 present (Glioma), 1 absent" in index_page([reading])
 
 
 def test_a_time_is_written_for_people() -> None:

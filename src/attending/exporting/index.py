@@ -67,7 +67,6 @@ def index_page(
             "title": (titles or {}).get(r.id) or f"{r.case.modality} {r.case.images[0].body_part or ''}".strip(),
             "page": quote(PurePath((pages or {}).get(r.id, f"{r.id}/page.html")).as_posix()),
             "thumbnail": (thumbnails or {}).get(r.id),
-            "present": [f for f in r.findings if f.presence == "present"],
             "caught": caught_by_checker(r),
         }
         for r in readings

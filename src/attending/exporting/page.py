@@ -159,13 +159,21 @@ def stop(words: str) -> str:
     return words if words.rstrip().endswith((".", "!", "?")) or not words.strip() else words.rstrip() + "."
 
 
-def counted(reading: Reading) -> str:
-    """The findings by presence, in words: a denial is no finding of disease, and none at all is no normal study."""
-    measured = sum(_is_measured(f) for f in reading.findings)
-    numbers = [(sum(f.presence == p for f in reading.findings), p) for p in ("present", "uncertain", "absent")]
-    numbers[0] = (numbers[0][0] - measured, "present")
-    words = ", ".join(f"{n} {word}" for n, word in [*numbers, (measured, "measured")] if n)
-    return words or ("none: nothing was assessed" if reading.status == "draft" else "none coded")
+def counted(reading: Reading, named: int = 0) -> str:
+    """The findings by presence, in words: a denial is no finding of disease, and none at all is no normal study.
+
+    named  up to so many present or uncertain findings are named.
+    """
+    groups: dict[str, list[str]] = {"present": [], "uncertain": [], "absent": [], "measured": []}
+    for f in reading.findings:
+        groups["measured" if _is_measured(f) else f.presence].append(f.code.meaning)
+    words = [
+        f"{len(names)} {word}"
+        + (f" ({', '.join(names)})" if word in ("present", "uncertain") and len(names) <= named else "")
+        for word, names in groups.items()
+        if names
+    ]
+    return ", ".join(words) or ("nothing was assessed" if reading.status == "draft" else "none coded")
 
 
 def _is_measured(f: Finding) -> bool:
