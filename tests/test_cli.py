@@ -117,6 +117,15 @@ def test_exit_codes_and_one_clear_error_for_each_bad_input(quiet: Path, tmp_path
     attending("sign", "0000", "--by", "nobody", home=quiet, code=1)
 
 
+def test_a_declared_view_must_be_a_known_word(quiet: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.effect_noise((64, 64), 60).save(tmp_path / "a.png")
+    said = attending("read", tmp_path / "a.png", "--modality", "CR", "--view", "sideways", "--json", home=quiet, code=3)
+    assert "a declared view that is not known" in said.stderr and "PA" in said.stderr
+    attending("read", tmp_path / "a.png", "--modality", "cr", "--view", "pa", home=quiet)
+
+
 def test_a_signature_makes_it_final_and_nothing_else_does(quiet: Path, tmp_path: Path) -> None:
     (read,) = lines(attending("read", CT, "--json", home=quiet))
     report = json.loads(Path(read["files"]["report"]).read_text())

@@ -89,12 +89,13 @@ class Hospital:
     ) -> Iterator[Reading | Refusal]:
         """Read files and folders; one Reading per study, one Refusal per input that cannot be read, as they come.
 
-        modality and view are needed for pictures and NIfTI files, which carry none. Raises StoreError and SiteError:
-        these concern the hospital, not one input.
+        modality and view are needed for pictures and NIfTI files, which carry none. Raises ModalityUndeclared for a view
+        or body part that is no known word, and StoreError and SiteError, which concern the hospital, not one input.
         """
-        from . import flow, intake, models
+        from . import deidentify, flow, intake, models
 
         declared = {k: v for k, v in (("modality", modality), ("view", view), ("body_part", body_part)) if v}
+        deidentify.check_declared(declared)
         published = _published(self.cache)
         for group in _by_source(paths, self.cache):
             source = models.entry(group.source) if group.source else None

@@ -5,5 +5,6 @@
 
 from .case import instances, to_case
 from .identifying import find_identifiers, identifiers
+from .words import check_declared
 
-__all__ = ["find_identifiers", "identifiers", "instances", "to_case"]
+__all__ = ["check_declared", "find_identifiers", "identifiers", "instances", "to_case"]

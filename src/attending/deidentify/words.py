@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
+
+from ..errors import ModalityUndeclared
 
 TOKEN = re.compile(r"[^\W_]+")
 
@@ -117,3 +120,17 @@ def closed(text: str) -> bool:
 def placeholder(text: str) -> bool:
     """Whether an identifier names nobody ("ANONYMOUS", "0000")."""
     return " ".join(tokens(text)) in terms("placeholders")
+
+
+def check_declared(declared: Mapping[str, str]) -> None:
+    """Raises ModalityUndeclared for a declared view or body part that is not a word of the closed lists: to drop it
+    without a word would read the picture as something that nobody said it is."""
+    for what, name in (("view", "views"), ("body_part", "body_parts")):
+        if declared.get(what) and words(name).one(declared[what]) is None:
+            known = sorted(words(name).canonical)
+            plain = what.replace("_", " ")
+            raise ModalityUndeclared(
+                f"a declared {plain} that is not known",
+                f"one of {', '.join(known)}",
+                f"choose the nearest, or leave --{plain.replace(' ', '-')} out",
+            )
