@@ -318,6 +318,17 @@ def test_clicking_a_citation_hides_its_evidence_and_the_sentence_that_it_holds(o
     assert tab.locator('[data-sentence="s3"] .text').is_visible()
 
 
+def test_the_keyboard_takes_evidence_away_and_brings_it_back(opened: Any) -> None:
+    tab = opened(page(*picture())["page.html"])
+    sentence = tab.locator('[data-sentence="s2"]')
+    sentence.locator("button.cite").focus()
+    tab.keyboard.press("Enter")
+    assert not sentence.locator(".text").is_visible()
+    tab.keyboard.press("Enter")
+    assert sentence.locator(".text").is_visible()
+    assert tab.evaluate("document.activeElement.classList.contains('cite')")
+
+
 def test_a_hidden_gate_withdraws_what_rests_on_nothing_else(opened: Any) -> None:
     tab = opened(page(*picture())["page.html"])
     tab.locator('.card[data-card="e1"] .hide').click()

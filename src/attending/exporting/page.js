@@ -207,7 +207,10 @@
     cite.addEventListener("focus", () => light(cite.dataset.card));
     cite.addEventListener("mouseleave", () => light(null));
     cite.addEventListener("blur", () => light(null));
-    cite.addEventListener("click", () => toggle(cite.dataset.card));
+    cite.addEventListener("click", (event) => {
+      toggle(cite.dataset.card);
+      if (event.detail === 0 && cite.offsetParent === null) cite.closest(".sentence").querySelector(".undo").focus(); // from the keyboard
+    });
   }
   for (const card of all(".card")) {
     card.addEventListener("mouseenter", () => light(card.dataset.card));
@@ -215,9 +218,10 @@
     card.addEventListener("mouseleave", () => light(null));
     card.querySelector(".hide").addEventListener("click", () => toggle(card.dataset.card));
   }
-  for (const undo of all(".undo")) undo.addEventListener("click", () => {
+  for (const undo of all(".undo")) undo.addEventListener("click", (event) => {
     JSON.parse(undo.closest(".sentence").dataset.rests).forEach(show);
     apply();
+    if (event.detail === 0) undo.closest(".sentence").querySelector("button.cite").focus();
   });
   document.getElementById("restore").addEventListener("click", () => { hidden.clear(); apply(); });
 
