@@ -133,7 +133,7 @@ def sign(
             for change in review.edits:
                 say(f"{change.kind}: {change.target}" + (f" ({change.note})" if change.note else ""))
             for alert in final.verdict.alerts:
-                note(f"look at this: {alert}")
+                note(f"alert: {alert}")
             say(f"{id} is final, signed by {review.by} at {review.when}")
 
 
@@ -175,7 +175,8 @@ def tell(hospital: Hospital, reading: Reading, as_json: bool, identity: Any = No
             say(f"  {SECTIONS[section]}")
         say(f"    [{sentence['verdict']}] {sentence['text']}  <- {', '.join(sentence['rests_on'])}")
         for struck in sentence.get("struck", ()):
-            say(f"        struck ({struck['rule']}): {struck['text']}")
+            why = "edited" if struck["rule"] == "expert" else f"struck ({struck['rule']})"
+            say(f"        {why}: {struck['text']}")
     for question in public["questions"]:
         say(f"  question: {question}")
     for item in public["not_assessed"]:
