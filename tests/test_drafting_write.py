@@ -215,3 +215,18 @@ def test_a_real_small_model_is_caught_or_right(pulled: Any) -> None:
         writer.close()
     assert {j.verdict for j in verdict.judged} == {"supported"}
     assert all(s.text for s in final.sentences)
+
+
+def test_a_calibrated_probability_is_called_one() -> None:
+    from attending.drafting import plain
+
+    calibrated = Finding("f1", Code("99ATTENDING", "p", "Pneumonia"), "present", score=0.8, probability=0.91)
+    scored = Finding("f1", Code("99ATTENDING", "p", "Pneumonia"), "present", score=0.91)
+    assert plain.finding(calibrated) == "Pneumonia is present (probability 0.91)."
+    assert plain.finding(scored) == "Pneumonia is present (model score 0.91, uncalibrated)."
+
+
+def test_an_impression_is_worded_from_examples_without_numbers() -> None:
+    system, *examples = prompt("word_impression").messages(fact="present: pneumonia", struck="", reason="")
+    assert "no number" in system["content"]
+    assert not any("[N" in m["content"] or "score" in m["content"] for m in examples)
