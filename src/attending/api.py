@@ -89,8 +89,8 @@ class Hospital:
     ) -> Iterator[Reading | Refusal]:
         """Read files and folders; one Reading per study, one Refusal per input that cannot be read, as they come.
 
-        modality and view are needed for pictures and NIfTI files, which carry none. Raises ModalityUndeclared for a view
-        or body part that is no known word, and StoreError and SiteError, which concern the hospital, not one input.
+        modality and view are needed for pictures and NIfTI files, which carry none. Raises ModalityUndeclared for a
+        view or body part that is no known word, and StoreError and SiteError: these concern the hospital, not one input.
         """
         from . import deidentify, flow, intake, models
 
