@@ -93,7 +93,9 @@ def word_all(
             out[s.id] = replace(s, text=text, producer=_producer(writer, which))
     notes = (f"worded by rule after the model failed ({'; '.join(fell)})",) if fell else ()
     sentences = tuple(out.get(s.id, s) for s in draft.sentences)
-    return replace(draft, sentences=sentences, writer=_producer(writer, prompt("word_fact")), notes=(*draft.notes, *notes))
+    return replace(
+        draft, sentences=sentences, writer=_producer(writer, prompt("word_fact")), notes=(*draft.notes, *notes)
+    )
 
 
 def rewriter(
