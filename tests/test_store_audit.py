@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_records import reading, release, review
+from store_records import VOXELS, reading, release, review
 
 from attending.errors import AuditBroken
 from attending.store import Store
@@ -198,3 +198,19 @@ def test_a_kill_between_commit_and_anchor_is_made_good(log: Path) -> None:
     with Store.open(log) as store:
         assert store.verify_audit() == ENTRIES + 1
     assert (log / "keys" / "head.json").read_bytes() != old
+
+
+def test_a_page_or_an_image_that_was_changed_beside_the_database_is_seen(home: Path) -> None:
+    with Store.open(home) as store:
+        folder = store.save_reading(reading(1), {}, {"i1": VOXELS}, {"page.html": b"page"})
+        other = store.put_array(VOXELS + 1)
+        assert store.verify_audit() == 2
+    (folder / "page.html").write_bytes(b"forged")
+    broken(home, 2)
+    (folder / "page.html").unlink()
+    broken(home, 2)
+    (folder / "page.html").write_bytes(b"page")
+    with Store.open(home) as store:
+        assert store.verify_audit() == 4
+    tamper(home, f"UPDATE parts SET key = '{other}' WHERE kind = 'image'")
+    broken(home, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AuditBroken
@@ -48,15 +49,16 @@ def append(connection: Connection, keys: Keys, event: str, facts: dict[str, Any]
     return head
 
 
-def verify(connection: Connection, keys: Keys, anchor: Head | None) -> int:
+def verify(connection: Connection, keys: Keys, anchor: Head | None, readings: Path) -> int:
     """The number of entries, all in place, unchanged, signed, and vouching for what is kept.
 
-    anchor must have been read before the connection's transaction began. Raises AuditBroken naming "entry N", the first
-    bad one.
+    readings is the folder of the readings' files. anchor must have been read before the connection's transaction began.
+    Raises AuditBroken naming "entry N", the first bad one.
     """
     heads = {row.seq: row for row in run(connection, "SELECT seq, hash, signature FROM heads")}
     previous, expected = GENESIS, 1
     vouched: dict[tuple[str, str], tuple[int, str]] = {}
+    made: dict[str, dict[str, Any]] = {}
     anchored = anchor is not None and anchor.seq == 0
     for row in run(connection, "SELECT seq, entry, hash FROM audit ORDER BY seq"):
         if row.seq != expected:
@@ -80,12 +82,15 @@ def verify(connection: Connection, keys: Keys, anchor: Head | None) -> int:
         for kind in KEPT:
             if "sha256" in entry and kind in entry.get("keeps", {}):
                 vouched[kind, entry["keeps"][kind]] = (row.seq, entry["sha256"])
+        if "reading" in entry.get("keeps", {}):
+            made[entry["keeps"]["reading"]] = entry
         previous, expected = row.hash, expected + 1
     if heads:
         raise _broken(expected, "is missing")
     if not anchored:
         raise _broken(expected, "is missing, or keys/head.json was taken away")
     _kept(connection, vouched)
+    _beside(connection, made, readings)
     return expected - 1
 
 
@@ -101,6 +106,23 @@ def _kept(connection: Connection, vouched: dict[tuple[str, str], tuple[int, str]
     bad += [(seq, f"records a {kind} that is gone") for (kind, _), (seq, _) in vouched.items()]
     if bad:
         raise _broken(*min(bad))
+
+
+def _beside(connection: Connection, made: dict[str, dict[str, Any]], readings: Path) -> None:
+    """The pages and images of a reading are those that its entry names."""
+    images: dict[str, dict[str, str]] = {name: {} for name in made}
+    for row in run(connection, "SELECT reading || ' v' || version AS of, name, key FROM parts WHERE kind = 'image'"):
+        images.setdefault(row.of, {})[row.name] = row.key
+    for name, entry in made.items():
+        if images[name] != entry.get("images", images[name]):
+            raise _broken(entry["seq"], "records images of a reading that were changed afterwards")
+        for file, sha256 in entry.get("files", {}).items():
+            path = readings.joinpath(*name.split(" "), file)
+            if not path.is_file():
+                raise _broken(entry["seq"], "records a file of a reading that is gone")
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+                    raise _broken(entry["seq"], "records a file of a reading that was changed afterwards")
 
 
 def recorded(connection: Connection, kind: str, name: str) -> bool:

@@ -140,7 +140,7 @@ class Ground:
         """
         anchor = self._keys.anchor()
         with self._reading() as connection:
-            return audit.verify(connection, self._keys, anchor)
+            return audit.verify(connection, self._keys, anchor, self.home / "readings")
 
     def audit_entries(self) -> Iterator[dict[str, Any]]:
         """The entries in order, as they are; verify_audit says whether to believe them."""

@@ -219,6 +219,7 @@ class Readings(Ground):
                 "keeps": {"reading": f"{reading.id} v{reading.version}"},
                 "sha256": hashlib.sha256(document.encode()).hexdigest(),
                 "files": {name: key for kind, name, key in parts if kind == "file"},
+                "images": {name: key for kind, name, key in parts if kind == "image"},
                 "modality": reading.case.modality,
                 "writer": reading.draft.writer.model,
             },
