@@ -17,7 +17,7 @@ from PIL import Image as Pil
 
 from attending.exporting import Identity, caught_in, index_page, page
 from attending.exporting.page import counted, moment
-from attending.records import DRAFT_MARK, Finding, Image, Region
+from attending.records import DRAFT_MARK, Edit, Finding, Image, Region
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PLANTED = Identity("PLANTED^NAME", "PLANTED-ID-0001", "19500102")
@@ -250,6 +250,14 @@ def test_a_denial_is_not_counted_as_a_finding_of_disease() -> None:
     assert counted(none) == "nothing was assessed"
     assert b"Findings: nothing was assessed" in index_page([none])
     assert b"Findings: 1 present (Glioma), 1 absent" in index_page([reading])
+
+
+def test_a_corrected_finding_is_named_in_what_the_radiologist_changed() -> None:
+    reading, images, arrays = picture()
+    final, review = signed(reading)
+    flipped = replace(review, edits=(Edit("finding_flipped", "f1", "present", "absent", "a rule's note"),))
+    told = page(final, images, arrays, flipped)["page.html"].decode()
+    assert '<code>f1</code> Glioma: <del>present</del> <ins>absent</ins> <span class="soft">(a rule&#39;s note)' in told
 
 
 def test_a_time_is_written_for_people() -> None:
