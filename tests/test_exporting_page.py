@@ -17,7 +17,7 @@ from PIL import Image as Pil
 
 from attending.exporting import Identity, caught_in, index_page, page
 from attending.exporting.page import counted, moment
-from attending.records import DRAFT_MARK, Edit, Finding, Image, Region
+from attending.records import DRAFT_MARK, Edit, Finding, Image, Producer, Region
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PLANTED = Identity("PLANTED^NAME", "PLANTED-ID-0001", "19500102")
@@ -258,6 +258,19 @@ def test_a_corrected_finding_is_named_in_what_the_radiologist_changed() -> None:
     flipped = replace(review, edits=(Edit("finding_flipped", "f1", "present", "absent", "a rule's note"),))
     told = page(final, images, arrays, flipped)["page.html"].decode()
     assert '<code>f1</code> Glioma: <del>present</del> <ins>absent</ins> <span class="soft">(a rule&#39;s note)' in told
+
+
+def test_what_a_rule_restated_is_not_called_the_experts_wording() -> None:
+    reading, images, arrays = picture()
+    final, review = signed(reading)
+    first = final.verdict.judged[0]
+    sentences = tuple(replace(s, producer=Producer()) if s.id == first.sentence else s for s in final.draft.sentences)
+    verdict = replace(final.verdict, judged=(replace(first, rule="expert"), *final.verdict.judged[1:]))
+    final = replace(final, draft=replace(final.draft, sentences=sentences), verdict=verdict)
+    by_hand = replace(review, edits=(Edit("sentence_changed", first.sentence, "before", "after"),))
+    by_rule = replace(review, edits=(Edit("sentence_changed", first.sentence, "before", "after", "restated by rule"),))
+    assert b"Worded by the signing expert." in page(final, images, arrays, by_hand)["page.html"]
+    assert b"Worded by the signing expert." not in page(final, images, arrays, by_rule)["page.html"]
 
 
 def test_a_time_is_written_for_people() -> None:
