@@ -176,3 +176,12 @@ def test_an_id_typed_as_a_measured_value_is_found(home: Path, tmp_path: Path) ->
             hospital.sign(reading.id, "demo", edited=edited | {"findings": [*edited["findings"], mass]})
         mass["measurements"] = [size | {"value": 12.5}]
         hospital.sign(reading.id, "demo", edited=edited | {"findings": [*edited["findings"], mass]})
+
+
+def test_a_release_that_took_no_part_is_not_named(home: Path) -> None:
+    home.mkdir()
+    (home / "site.toml").write_text(RULES)
+    with Hospital(home) as hospital:
+        hospital.equipment = replace(hospital.equipment, releases=("0123456789abcdef",))
+        (reading,) = hospital.read([str(get_testdata_file("CT_small.dcm", download=False))])
+        assert isinstance(reading, Reading) and reading.releases == ()

@@ -108,7 +108,7 @@ def read_study(
         verdict=verdict,
         label_names=found.label_names,
         seconds=tuple((room, round(s, 3)) for room, s in clock.seconds.items()),
-        releases=equipment.releases,
+        releases=tuple(id for id in equipment.releases if any(f.producer.version == id for f in found.findings)),
     )
     with clock.room("exporting", progress, 0.9):
         images = {image.id: image for image in case.images}
