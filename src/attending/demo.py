@@ -13,6 +13,7 @@ from .errors import ModelRefused, Refusal, ReleaseRefused
 
 if TYPE_CHECKING:
     from .api import Hospital
+    from .exporting import Caught
     from .flow import Progress
     from .records import Case, Reading, Release
 
@@ -49,6 +50,7 @@ class Demo:
     missing: list[str] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)
     turn: dict[str, Any] | None = None
+    caught: Caught | None = None
 
 
 def run(home: Path, *, say: Callable[[str], None], progress: Progress) -> Demo:
@@ -69,6 +71,7 @@ def run(home: Path, *, say: Callable[[str], None], progress: Progress) -> Demo:
                 result.read.append(item)
         result.turn = _turn(hospital, say, progress)
         result.titles = titles
+        result.caught = _caught(hospital, result.read)
         result.index.parent.mkdir(parents=True, exist_ok=True)
         result.index.write_bytes(index(hospital, result))
     for text in result.missing:
@@ -88,7 +91,39 @@ def index(hospital: Hospital, demo: Demo) -> bytes:
         thumbnails={id: paths["thumbnail.png"].read_bytes() for id, paths in files.items() if "thumbnail.png" in paths},
         turn=demo.turn,
         missing=tuple(demo.missing),
+        caught=demo.caught,
     )
+
+
+def _caught(hospital: Hospital, readings: list[Reading]) -> Caught | None:
+    """A sentence of the small model that the checker strikes when it is asked to write the number itself.
+
+    In drafts numbers are slots and the model is shown examples, so there may be nothing to strike there; this asks the
+    same model for the same findings without either, which is what the checker is for.
+    """
+    from . import checking, drafting
+    from .exporting import Caught
+    from .records import Judged, Producer, Struck
+
+    writer = hospital.equipment.writer
+    if writer is None:
+        return None
+    for reading in readings:
+        findings = {f.id: f for f in reading.findings}
+        for sentence in reading.draft.sentences:
+            cited = [findings[id] for id in sentence.rests_on if id in findings]
+            if sentence.section != "findings" or len(cited) != 1:
+                continue
+            text = drafting.freely(cited[0], writer, hospital.site)
+            if text is None:
+                continue
+            evidence = [e for e in reading.evidence if e.id in sentence.rests_on or e.about == cited[0].id]
+            judged = checking.check_sentence(text, cited, evidence, reading.case, sentence.id)
+            if judged.verdict == "contradicted":
+                struck = Struck(text, judged.rule, judged.reason, Producer(writer.card.id, writer.card.version))
+                stands = Judged(sentence.id, "supported", "facts", "")
+                return Caught(reading, sentence, stands, struck, "asked freely, number and all")
+    return None
 
 
 def _pull(hospital: Hospital, say: Callable[[str], None]) -> list[str]:
@@ -167,7 +202,8 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
     refused = ""
     try:
         (first,) = hospital.learn(task=PNEUMONIA, shots=SHOTS, progress=progress)
-        hospital.approve(first.id, "demo")
+        if first.status == "candidate":
+            hospital.approve(first.id, "demo")
         step(f"Learned from {SHOTS} of the set's labels alone, and approved: {_auroc(first)}.")
         for name in _unsure(hospital, files, taught):
             reading = _read_one(hospital, files[name])

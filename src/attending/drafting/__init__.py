@@ -4,7 +4,7 @@ What is present, absent or unclear is decided before (``tasks``); here nothing i
 always there; a language model may only word one fact at a time.
 """
 
-from .worded import reword, rewriter
+from .worded import freely, reword, rewriter
 from .write import write
 
-__all__ = ["reword", "rewriter", "write"]
+__all__ = ["freely", "reword", "rewriter", "write"]

@@ -171,6 +171,24 @@ def filled(text: str, fact: Fact) -> tuple[str | None, str]:
     return plain.sentence(" ".join(text.split())), ""
 
 
+def freely(finding: Finding, writer: Writer, site: Site | None = None) -> str | None:
+    """What a model writes of a finding when it is handed the number too, without slots, schema and examples.
+
+    Never part of a draft: it shows what the slots and the checker are for. None where the model gives no sentence.
+    """
+    parts = [f"{plain.named(finding)}{plain.where(finding)} {finding.presence}"]
+    parts += [f"{_what(m)} {plain.quantity(m)}" for m in given(finding)]
+    if finding.score is not None:
+        parts.append(f"score {plain.number(finding.score, '1')}")
+    messages = prompt("word_freely").messages(fact=", ".join(parts))
+    try:
+        text = " ".join(writer.write(messages, max_tokens=80, timeout_s=_timeout(site)).text.split())
+    except Exception:  # a writer is a plugin: whatever it raises, there is just nothing to show
+        return None
+    first = re.match(r".+?[.!?](?= [A-Z]|$)", text)
+    return first.group() if first else None
+
+
 def _emptied(text: str, fact: Fact) -> str:
     """A struck wording with its numbers back in slots, so that the model does not see them to miscopy."""
     for n, slot in enumerate(fact.slots, 1):

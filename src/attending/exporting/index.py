@@ -14,12 +14,14 @@ from .page import EXPERT, caught_by_checker, render, shown_evidence, told
 
 @dataclass(frozen=True)
 class Caught:
-    """A wording that the checker struck, and the sentence that stands in its place."""
+    """A wording that the checker struck, and the sentence that stands in its place. how: how it was asked for, where
+    that was not the product's own way."""
 
     reading: Reading
     sentence: Sentence
     judged: Judged
     struck: Struck
+    how: str = ""
 
 
 def caught_in(readings: Sequence[Reading]) -> Caught | None:
@@ -51,6 +53,7 @@ def index_page(
     thumbnails: Mapping[str, bytes] | None = None,
     turn: Mapping[str, Any] | None = None,
     missing: Sequence[str] = (),
+    caught: Caught | None = None,
 ) -> bytes:
     """One self-contained HTML page over several readings.
 
@@ -60,6 +63,7 @@ def index_page(
     turn        one turn of the loop, or None: "summary" (a sentence), "steps" (sentences in order), "before" and
                 "after" (mappings label -> text), "refused" (what became of the poisoned candidate).
     missing     what could not be had, with what to do.
+    caught      the caught sentence to open with where the readings themselves have none.
     """
     cards = [
         {
@@ -71,7 +75,7 @@ def index_page(
         }
         for r in readings
     ]
-    caught = caught_in(readings)
+    caught = caught_in(readings) or caught
     row = next((s for s in told(caught.reading) if s["sentence"] is caught.sentence), None) if caught else None
     rests = row["rests"] if row else []
     context = {
