@@ -90,7 +90,7 @@ class Hospital:
         """Read files and folders; one Reading per study, one Refusal per input that cannot be read, as they come.
 
         modality and view are needed for pictures and NIfTI files, which carry none. Raises ModalityUndeclared for a
-        view or body part that is no known word, and StoreError and SiteError: these concern the hospital, not one input.
+        view or body part that is no known word, and StoreError and SiteError: these concern the hospital.
         """
         from . import deidentify, flow, intake, models
 
@@ -175,6 +175,10 @@ class Hospital:
         release = flow.rollback(self.store, self.site, task, by)
         self._put_down()
         return release
+
+    def audit_entries(self) -> Iterator[dict[str, Any]]:
+        """Every entry of the audit log, oldest first."""
+        return self.store.audit_entries()
 
     def verify_audit(self) -> int:
         """The number of entries of a whole audit log; raises AuditBroken naming the first bad one."""
@@ -297,7 +301,10 @@ def _libraries() -> Iterator[Fact]:
 
     yield Fact("python", sys.version_info >= (3, 11), sys.version.split()[0])
     base = ("pydicom", "highdicom", "onnxruntime", "xllamacpp", "scikit-image", "scikit-learn", "simpleitk")
-    for name, do in (*((name, "pip install attending") for name in base), ("torch", "pip install 'attending[torch]'")):
+    for name, do in (
+        *((name, "make install") for name in base),
+        ("torch", "in the source folder: pip install -c constraints.txt '.[torch]'"),
+    ):
         try:
             yield Fact(name, True, version(name))
         except PackageNotFoundError:

@@ -292,9 +292,9 @@ def _proven(learned: learning.Learned, vectors: Any, store: Store, site: Site) -
         if kept is None:
             raise
     compared = kept.scores is not None and kept.scores.release == scores.release
-    if compared or kept.status not in ("candidate", "refused"):
+    if kept.status == "approved" or (compared and kept.status != "retired"):
         return kept
-    # The same candidate against another release than when it was kept: its figures are those of today.
+    # The same candidate against another release than when it was kept, or one that was taken back: proven anew.
     store.set_release(release)
     return release
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,6 +71,22 @@ def main() -> None:
         why = f"the system refused to read or write ({error.strerror or type(error).__name__})"
         message(AttendingError(why, "files, a disk and an output that work", "mend that and run the command again"))
         sys.exit(1)
+    except Exception as error:
+        if os.environ.get("ATTENDING_TRACEBACK"):
+            raise
+        # Only the kind of error and our line: a library's message may quote a header.
+        message(AttendingError(f"a mistake of this program: {_where(error)}", "none", REPORT), "stopped")
+        sys.exit(1)
+
+
+REPORT = "report it with that line; ATTENDING_TRACEBACK=1 shows more, which may hold identifiers: keep that to yourself"
+
+
+def _where(error: BaseException) -> str:
+    """The kind of error and the last line of ours that it passed."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "attending" in Path(frame.filename).parts]
+    line = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{type(error).__name__}{line}"
 
 
 def _let_go_of_stdout() -> None:

@@ -8,7 +8,9 @@ import typer
 
 from .common import Home, Json, emit, say
 
-audit_app = typer.Typer(no_args_is_help=True, help="The audit log: verify.")
+ABOUT = ("case", "reading", "by", "why", "modality", "writer", "task", "status", "source")
+
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log: list, verify.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,6 +41,21 @@ def doctor(as_json: Json = False, home: Home = None) -> None:
                 f"{'ok' if fact.ok else '--'}  {fact.what}: {fact.detail}"
                 + (f"\n      do: {fact.do}" if fact.do else "")
             )
+
+
+@audit_app.command("list")
+def list_entries(as_json: Json = False, home: Home = None) -> None:
+    """Print the audit log, oldest entry first: who did what, when. Surrogate ids only."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital:
+        for entry in hospital.audit_entries():
+            if as_json:
+                emit(**entry)
+            else:
+                kept = " ".join(map(str, entry.get("keeps", {}).values()))
+                about = [f"{k} {v}" for k, v in entry.items() if k in ABOUT and v is not None]
+                say(f"{entry['seq']:>6}  {entry['time']}  {entry['event']:16}  {kept} {', '.join(about)}".rstrip())
 
 
 @audit_app.command()

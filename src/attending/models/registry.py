@@ -179,7 +179,7 @@ def _refuse_without_extra(card: Card) -> None:
         raise ExtraMissing(
             f"{card.id} needs {card.extra}, which is not installed",
             "models whose libraries are installed",
-            f"pip install 'attending[{card.extra}]'",
+            f"in the folder of attending's source: pip install -c constraints.txt '.[{card.extra}]'",
         )
 
 

@@ -32,6 +32,7 @@ class Models:
     )
     head: str = setting("brainchop-model18cls", 'segmenter of T1 heads; "none" for none')
     tumour: str = setting("detect-tumor", 'detector on brain MR slices; "none" for none')
+    detectors: tuple[str, ...] = setting((), "ids of further detectors, each used on the images that its card admits")
     encoder: str = setting("skimage-descriptors", "image encoder whose vectors few-shot heads are trained on")
     accept_unlicensed: tuple[str, ...] = setting(
         (), "ids of models without a stated licence that this site takes the responsibility to run"
