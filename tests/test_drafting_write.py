@@ -190,7 +190,7 @@ def test_the_rewriting_is_told_why() -> None:
 
 
 def test_prompts_are_versioned_and_known_by_name() -> None:
-    assert [p.id for p in prompts()] == ["word_fact.v1", "word_impression.v1"]
+    assert [p.id for p in prompts()] == ["word_fact.v1", "word_freely.v1", "word_impression.v1"]
     assert prompt("word_fact").messages(fact="present: x", struck="", reason="")[0]["role"] == "system"
     with pytest.raises(KeyError, match="no prompt 'other'"):
         prompt("other")
