@@ -25,7 +25,7 @@ HEADS = ("head-t1", "mni152-t1")
 TEACHING = "pneumoniamnist"
 PNEUMONIA = "233604007"
 WORDS = ("absent", "present")
-SHOTS = 40
+SHOTS = 20
 ASKED, ASKED_OF = 8, 200
 
 #: title, data set, file inside it, declared modality / view / body part for pictures.

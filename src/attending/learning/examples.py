@@ -113,13 +113,17 @@ def flipped(training: TrainingSet) -> TrainingSet:
 
 
 def few(training: TrainingSet, shots: int) -> TrainingSet:
-    """The same training set with at most ``shots`` imported examples to learn from; what people signed all stays.
+    """The same training set with at most ``shots`` imported examples to learn from, half of each class where there are
+    enough; what people signed all stays.
 
     Which ones is decided by a hash of their ids, so that a smaller number is a part of a larger one. The held-out part
     stays whole.
     """
     imported = [e for e in training.train if e.source != "person"]
-    chosen = sorted(imported, key=lambda e: hashlib.sha256(f"shots:{e.group}:{e.image}".encode()).digest())[:shots]
+    ranked = sorted(imported, key=lambda e: hashlib.sha256(f"shots:{e.group}:{e.image}".encode()).digest())
+    present, absent = ([e for e in ranked if e.label == label] for label in (1, 0))
+    few_present = max(shots // 2, shots - len(absent))
+    chosen = [*present[:few_present], *absent[: shots - min(few_present, len(present))]]
     people = [e for e in training.train if e.source == "person"]
     note = f"few-shot: {len(chosen)} of {len(imported)} imported examples to learn from"
     return _sealed(training.task, training.encoder, [*people, *chosen], training.held_out, (*training.notes, note))
