@@ -5,7 +5,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin
 export ATTENDING_MIRROR ?= $(if $(wildcard ../shared/mirror),$(abspath ../shared/mirror),)
 
-.PHONY: install install-dev demo test test-all lint types contracts bench clean
+.PHONY: install install-dev demo test test-all unit lint types contracts bench clean
 
 install: $(VENV)/.installed
 
@@ -24,10 +24,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: install
 	$(RUN)/attending demo
 
-test: install-dev
+test: lint types contracts unit
+
+unit: install-dev
 	$(RUN)/python -m pytest -m "not slow" -q
 
-test-all: install-dev
+test-all: lint types contracts
 	$(RUN)/python -m pytest -q
 
 lint: install-dev

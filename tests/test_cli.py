@@ -126,6 +126,30 @@ def test_a_declared_view_must_be_a_known_word(quiet: Path, tmp_path: Path) -> No
     attending("read", tmp_path / "a.png", "--modality", "cr", "--view", "pa", home=quiet)
 
 
+def test_a_mistake_of_ours_is_one_line_that_quotes_nothing(home: Path) -> None:
+    code = (
+        "import attending.cli as c\n"
+        "import attending.api as a\n"
+        "def broken(self): raise KeyError('Quillfeather^Hedwig')\n"
+        "a.Hospital.readings = broken\n"
+        "c.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code, "list", "--home", str(home)], capture_output=True, text=True)
+    assert result.returncode == 1 and "a mistake of this program: KeyError at " in result.stderr
+    assert "Quillfeather" not in result.stderr and "Traceback" not in result.stderr
+
+
+def test_further_detectors_are_taken_up_and_the_missing_named(home: Path) -> None:
+    from attending import Hospital
+
+    home.mkdir()
+    (home / "site.toml").write_text('schema = 1\n[models]\nwriter = "none"\ndetectors = ["echo", "nobody"]\n')
+    with Hospital(home) as hospital:
+        equipment = hospital.equipment
+    assert "echo" in [detector.card.id for detector in equipment.readers.detectors]
+    assert "nobody" in [id for id, _ in equipment.refused]
+
+
 def test_a_signature_makes_it_final_and_nothing_else_does(quiet: Path, tmp_path: Path) -> None:
     (read,) = lines(attending("read", CT, "--json", home=quiet))
     report = json.loads(Path(read["files"]["report"]).read_text())
@@ -190,13 +214,19 @@ def test_learn_approve_read_and_roll_back_bit_for_bit(quiet: Path, pulled: Pulle
     same = ("findings", "evidence", "sentences", "not_assessed")
     assert {k: back[k] for k in same} == {k: before[k] for k in same}
     assert lines(attending("audit", "verify", "--json", home=quiet))[0]["ok"]
+    (anew,) = lines(attending("learn", "--json", home=quiet))
+    assert (anew["id"], anew["status"]) == (candidate["id"], "candidate")
+    assert anew["weights_sha256"] == candidate["weights_sha256"]
+    attending("release", "approve", anew["id"], "--by", "demo", home=quiet)
+    events = [row["entry"]["event"] for row in lines(attending("audit", "list", "--json", home=quiet))]
+    assert events.count("approval") == 2 and "rollback" in events
 
 
 def test_few_shots_are_fewer_and_tested_on_the_same_cases(quiet: Path, pulled: Pulled) -> None:
     pulled("pneumoniamnist")
     (few,) = lines(attending("learn", "--shots", 40, "--json", home=quiet))
     (all_,) = lines(attending("learn", "--json", home=quiet))
-    assert few["card"]["examples"].startswith("40 ") and not all_["card"]["examples"].startswith("40 ")
+    assert few["card"]["examples"] == "40 (20 present, 20 absent)" and not all_["card"]["examples"].startswith("40 ")
     assert few["scores"]["held_out"] == all_["scores"]["held_out"]
     assert few["id"] != all_["id"]
 

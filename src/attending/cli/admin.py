@@ -51,7 +51,7 @@ def list_entries(as_json: Json = False, home: Home = None) -> None:
     with Hospital(home) as hospital:
         for entry in hospital.audit_entries():
             if as_json:
-                emit(**entry)
+                emit(entry=entry)
             else:
                 kept = " ".join(map(str, entry.get("keeps", {}).values()))
                 about = [f"{k} {v}" for k, v in entry.items() if k in ABOUT and v is not None]
