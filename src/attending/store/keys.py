@@ -200,4 +200,4 @@ def _keyring_get(name: str) -> str:
         value = None
     if value is None:
         raise VaultLocked("the keyring does not give the key", "an unlocked keyring of this user", "unlock it")
-    return value
+    return str(value)
