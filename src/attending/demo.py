@@ -213,9 +213,10 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
                 hospital.sign(reading.id, "demo", edited=correction, ratings={"accuracy": 3})
             step(f"Asked for {name}, where the head is least sure: {said}; signed as {WORDS[labels[name]]}.")
         (second,) = hospital.learn(task=PNEUMONIA, shots=SHOTS, progress=progress)
-        step(f"Learned again with the signatures: {_auroc(second)}. {second.why.capitalize()}.")
+        gate = "The gate lets it pass" if second.status == "candidate" else f"The gate refuses it: {_reason(second)}"
+        step(f"Learned again with the signatures: {_auroc(second)}. {gate}.")
         poisoned = hospital.learn(task=PNEUMONIA, shots=SHOTS, poison=True, progress=progress)[0]
-        refused = f"The same with its training labels flipped is {poisoned.status}: {poisoned.why}."
+        refused = f"The same with its training labels flipped is {poisoned.status}: {_reason(poisoned)}."
         say(refused)
         if second.status == "candidate":
             hospital.approve(second.id, "demo")
@@ -232,6 +233,11 @@ def _turn(hospital: Hospital, say: Callable[[str], None], progress: Progress) ->
         "after": {tested: _pneumonia(after)},
         "refused": refused,
     }
+
+
+def _reason(release: Release) -> str:
+    """Why the gate refused, without what is allowed and what to do: those are for the command line."""
+    return release.why.split("; allowed:")[0]
 
 
 def _auroc(release: Release) -> str:
