@@ -31,6 +31,16 @@ _MEASURES = {
     "volume", "size", "diameter", "length", "width", "thickness", "density", "total", "whole", "the", "left", "right",
     "and", "structure", "region", "area", "height", "proper", "ratio", "index", "angle",
 }  # fmt: skip
+SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward": "right"}
+# Words that are a side by themselves: parts of the body of one side alone, curves named by their convexity.
+ANATOMICAL_SIDES = {
+    **dict.fromkeys(("lingula", "lingular", "levoscoliosis", "levocurvature", "levoconvex",
+                     "levorotatory", "lul", "lll",
+                     "luq", "llq", "lif", "spleen", "splenic", "sinistral", "descending"), "left"),
+    **dict.fromkeys(("dextroscoliosis", "dextrocurvature", "dextroconvex", "dextrorotatory", "rul", "rml", "rll", "ruq",
+                     "rlq", "rif", "liver", "hepatic", "appendix", "appendiceal", "gallbladder", "cecum", "azygo",
+                     "cecal", "minor"), "right"),
+}  # fmt: skip
 _COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -66,10 +76,13 @@ class Cited:
     texts: tuple[str, ...]
     priors: bool
     roots: frozenset[str] = frozenset()
+    sides: frozenset[str] = frozenset()
 
     def says(self, word: str) -> bool:
         """Is a word, in any inflection, among those of what is cited?"""
-        return word in self.words or root(word) in self.roots
+        if word in self.words or root(word) in self.roots:
+            return True
+        return any(long <= self.roots for long in lexicon().stands_for.get(word, ()))
 
 
 @dataclass
@@ -88,6 +101,11 @@ class Claim:
         return self.parsed.book
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """Everything cited in which a level of the spine may be named."""
+        return (*self.cited.texts, *(s for f in self.cited.facts for s in (f.label, *f.sites)))
+
+    @property
     def everything(self) -> tuple[Fact, ...]:
         return (*self.cited.facts, *self.cited.said)
 
@@ -95,8 +113,22 @@ class Claim:
 def claim(text: str, facts: Sequence[Finding], evidence: Sequence[Evidence], case: CaseFacts | None) -> Claim:
     cited = _cited(tuple(facts), tuple(evidence))
     modality, region = _place(case)
-    unheard = tuple(dict.fromkeys(f.label for f in cited.facts if unheard_of(f.label)))
+    heads = {f.label: _head(f.label) for f in cited.facts if unheard_of(f.label)}
+    words = dict.fromkeys(stems(text))
+    near = {label: [w for w in words if head and root(w) == root(head)] for label, head in heads.items()}
+    unheard = tuple((label, word) for label, alike in near.items() for word in (alike or [""]))
     return Claim(text, Parsed(text, lexicon().knowing(unheard)), cited, modality, region)
+
+
+@lru_cache(maxsize=4096)
+def _head(label: str) -> str:
+    """What an unheard-of name says beside the part of the body: the torsion of "testicular torsion"."""
+    parsed, book = Parsed(label), lexicon()
+    held = {i for m in parsed.found for i in range(m.start, m.end)} | {
+        i for i, w in enumerate(parsed.words) if any(len(p) == 1 for p, _ in book.wordings.get(w, ()))
+    }
+    rest = [w for i, w in enumerate(parsed.words) if i not in held and w not in _MEASURES]
+    return rest[0] if len(rest) == 1 and rest[0] not in book.common and len(rest[0]) > 3 else ""
 
 
 @lru_cache(maxsize=4096)
@@ -143,8 +175,20 @@ def _cited(facts: tuple[Finding, ...], evidence: tuple[Evidence, ...]) -> Cited:
     priors = any(e.kind in {"prior", "similar", "expert"} for e in evidence)
     return Cited(
         made, tuple(said), evidence, frozenset(words), frozenset(organs), numbers, (*texts, *notes), priors,
-        frozenset(root(w) for w in words),
+        spoken(words), frozenset(s for n in (*notes, *texts) for s in _told(n)),
     )  # fmt: skip
+
+
+def spoken(words: Iterable[str]) -> frozenset[str]:
+    """Roots of words, with those of what an abbreviation among them may stand for."""
+    short = lexicon().stands_for
+    return frozenset(r for w in words for r in (root(w), *(x for long in short.get(w, ()) for x in long)))
+
+
+def _told(text: str) -> set[str]:
+    words = stems(text)
+    curved = {w for w in words if w.startswith(("levo", "dextro", "lingul")) and w in ANATOMICAL_SIDES}
+    return {SIDE_WORDS.get(w) or ANATOMICAL_SIDES[w] for w in words if w in SIDE_WORDS or w in curved}
 
 
 def _same(said: Fact, fact: Fact, book: Lexicon) -> bool:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from ..terms import Assertion
 from ..terms.tokens import root, roots, stems
-from .cited import Claim, Fact
+from .cited import Claim, Fact, spoken
 
 # Wordings that name a kind and no disease. With words of place they may stand for whatever is cited of that kind.
 BROAD = frozenset(
@@ -18,6 +18,7 @@ BROAD = frozenset(
         "calcification", "pathology",
     }
 )  # fmt: skip
+_BROAD_ROOTS = frozenset(root(w) for w in BROAD)
 _LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", "acute", "to", "at", "within"})
 # Words that readers use for one and the same shadow.
 SYNONYMS = frozenset(
@@ -47,7 +48,9 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
     """Facts that an assertion can be about: of the same name, or of which it follows."""
     everything = claim.everything
     if a.kind == "structure":
-        return [f for f in everything if a.finding in f.organs or a.finding in f.names or a.finding in f.sites]
+        own = [f for f in everything if a.finding in f.organs or a.finding in f.names or a.finding in f.sites]
+        told = a.finding in claim.cited.organs  # by what is said beside the finding
+        return own or [f for f in claim.cited.facts if told and f.numbers]
     same = [f for f in everything if a.finding in f.names]
     if same and any(not f.derived for f in same):
         return same
@@ -57,6 +60,8 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
     own = [f for f in claim.cited.facts if said and _by_words(said, f)]
     own += [f for f in claim.cited.facts if f not in own and _narrowed(claim, a, f, said)]
     own += [f for f in claim.cited.facts if f not in own and _kin(claim, a, f)]
+    if not own and not same:
+        own = [f for f in claim.cited.facts if _by_own_words(claim, said, f)]
     if own or same:
         return [*own, *same]
     if a.presence == "absent":
@@ -70,8 +75,20 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
 def _by_words(said: frozenset[str], f: Fact) -> bool:
     """The fact's own words, with those of its place: "umbilical hernia" of a hernia at the umbilicus."""
     label = label_roots(f.label)
-    said = said - _TISSUES or said
+    said = said if said - _TISSUES <= _BROAD_ROOTS else said - _TISSUES
     return said <= label or (bool(said & label) and said <= label.union(*(label_roots(s) for s in f.sites)))
+
+
+def _by_own_words(claim: Claim, said: frozenset[str], f: Fact) -> bool:
+    """All that names it beside a part of the body is the fact's own, and the rest is cited: "level in the antrum"."""
+    own = spoken(stems(f.label))
+    places = {root(w) for o in claim.parsed.organs for w in claim.parsed.words[o.start : o.end]}
+    rest = said - places
+    if rest <= _BROAD_ROOTS:
+        return False
+    return (
+        bool(rest) and rest <= own | claim.cited.roots and bool(rest & own) and said <= own | claim.cited.roots | places
+    )
 
 
 def _narrowed(claim: Claim, a: Assertion, f: Fact, said: frozenset[str]) -> bool:

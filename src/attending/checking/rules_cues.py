@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 
-from ..terms import Quantity
+from ..records import Presence
+from ..terms import Assertion, Quantity
 from ..terms.quantities import UNITS
 from ..terms.scope import kinds
 from ..terms.tokens import root
@@ -32,6 +33,25 @@ _HEDGES = frozenset(
         "apparently", "versus", "vs", "can't", "arguably", "unconfirmed", "unproven", "hypothetical",
     }
 )  # fmt: skip
+_STRONG = _HEDGES - {"unlikely", "seem", "seemingly"}
+_SOFT = re.compile(
+    r"\b(?:consistent with|compatible with|keeping with|line with|suggest(?:s|ed|ing|ive|ion)?|borderline|top[- ]normal"
+    r"|upper (?:limits? of )?normal|indicative of|typical (?:of|for)|characteristic (?:of|for)|pattern of|assumed"
+    r"|impression of|point(?:s|ing)? to)\b",
+    re.IGNORECASE,
+)
+_SOFT_DENIAL = re.compile(
+    r"\b(?:unlikely|less likely|doubtful|top[- ]normal|upper (?:limits? of )?normal|not (?:typical|suspicious)"
+    r"|improbable|without convincing|no (?:definite|convincing|clear|gross))\b",
+    re.IGNORECASE,
+)
+# Other words than denials that say that something is not so.
+_SPARED = re.compile(
+    r"\b(?:non|un)\w{4,}|\b\w+-free\b|\b(?:spar(?:ed|es|ing)|free|preserved?|intact|normal|unremarkable|congruent"
+    r"|\w+ectomy|resected|agenesis|aplasia|missing|amputat\w+|spared|relaxed|full|perfused|compressible|patent|clear|sharp|symmetric(?:al)?|stable|adequate|physiological|regular|smooth|open"
+    r"|respect(?:s|ed|ing)|satisfactory|correct|maintained|healthy|within|midline|aligned|expanded|thin|narrow)\b",
+    re.IGNORECASE,
+)
 # What follows "not" where a doubt is meant and no denial.
 _NOT_SURE = frozenset(
     {
@@ -67,6 +87,7 @@ _AFTER = re.compile(
 _NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|possibility|score)\b", re.IGNORECASE)
 _BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
 _LEVEL = re.compile(r"\b([CTLS]\d{1,2})\b", re.IGNORECASE)
+_LEVELS = re.compile(r"\b([CTLS])(\d{1,2})\s?(?:-|–|/|to|on)\s?[CTLS]?(\d{1,2})\b", re.IGNORECASE)
 _GRADE = re.compile(r"\b((?:grade|stage|type|segment|class)\s+(?:\d+[ab]?|[ivx]+))\b", re.IGNORECASE)
 _NTHS = (
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
@@ -78,6 +99,22 @@ _WORD_NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12,
 }  # fmt: skip
+
+
+def between(claim: Claim, a: Assertion, cited: Presence) -> bool:
+    """ "Suggests", "consistent with", "borderline" state a present or a possible finding, "unlikely" an absent or a
+    doubtful one: either is as cited, unless a stronger word of doubt stands there too."""
+    pair = {a.presence, cited}
+    words = claim.parsed.words
+    if _STRONG & set(words) or pair == {"present", "absent"}:
+        return False
+    cue = _SOFT if pair == {"present", "uncertain"} else _SOFT_DENIAL
+    for hit in cue.finditer(claim.text):
+        low, high = sorted((hit.end(), a.span[0]) if hit.end() <= a.span[0] else (a.span[1], hit.start()))
+        gap = claim.text[low:high]
+        if not re.search(r"[;.](?!\d)", gap) and (hit.end() <= a.span[0] or high - low < 60):
+            return True
+    return False
 
 
 def denial(claim: Claim) -> Found | None:
@@ -101,11 +138,36 @@ def denial(claim: Claim) -> Found | None:
         return _unchanged(claim)
     if "uncertain" in held or "present" in held:
         return None
-    if not any(kinds(m) & {"neg-pre", "neg-post", "normal", "skip"} for m in claim.parsed.found) and not any(
-        w in _DENIALS for w in words
-    ):
+    told = any(q.agrees(v, u) for q in claim.parsed.quantities for f in facts for v, u in f.numbers if u != "1")
+    if not told and not _denying(claim) and not ("stable" in words or "unchanged" in words):
         return contradicted("negation", f"denies nothing; what is cited says {facts[0].label} is absent")
     return None
+
+
+def polarity(claim: Claim) -> Found | None:
+    """A cited finding that the sentence names only with the opposite sign, or an absent one that nothing denies."""
+    for fact in claim.cited.facts:
+        if fact.presence == "uncertain" or fact.id in claim.matched:
+            continue
+        opposite = "absent" if fact.presence == "present" else "present"
+        named = [a for a in claim.parsed.assertions if a.finding in fact.names]
+        rivals = [f for f in claim.cited.facts if f.presence == opposite and f.names & {a.finding for a in named}]
+        places = {(a.site, a.side) for a in named if a.site or len(named) == 1}
+        if named and all(a.presence == opposite for a in named) and len(places) > len(rivals):
+            return contradicted("negation", f"states {named[0].finding} as {opposite}; {fact.label} is cited otherwise")
+        elsewhere = {s for r in rivals for s in (*r.sites, *r.organs)}
+        if any(a.presence == opposite and a.site in fact.sites and a.site not in elsewhere for a in named):
+            return contradicted("negation", f"states {named[0].finding} as {opposite}; {fact.label} is cited otherwise")
+        told = any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers)
+        if fact.presence == "absent" and not told and not _denying(claim):
+            return contradicted("negation", f"denies nothing; what is cited says {fact.label} is absent")
+    return None
+
+
+def _denying(claim: Claim) -> bool:
+    if any(kinds(m) & {"neg-pre", "neg-post", "normal", "skip"} for m in claim.parsed.found):
+        return True
+    return bool(set(claim.parsed.words) & _DENIALS) or _SPARED.search(claim.text) is not None
 
 
 def doubt(claim: Claim) -> Found | None:
@@ -115,6 +177,8 @@ def doubt(claim: Claim) -> Found | None:
         return None
     free = _pseudo(claim) | {i for m in claim.parsed.found if "neg-pre" in kinds(m) for i in range(m.start, m.end)}
     for at, word in enumerate(claim.parsed.words):
+        if word in {"unlikely", "doubtful", "improbable"} and any(f.presence == "absent" for f in facts):
+            continue
         if word in _HEDGES and at not in free and not claim.cited.says(word):
             return contradicted("negation", f"says {word!r}; what is cited is firm")
     return None
@@ -235,6 +299,10 @@ def levels(claim: Claim) -> Found | None:
             told -= {"t1", "t2"}
         if pattern is _ORDINAL:
             told, cited = {_NTH.get(w, w) for w in told}, {_NTH.get(w, w) for w in cited}
+        if pattern is _LEVEL:
+            cited |= {
+                f"{m[1]}{n}".lower() for t in claim.places for m in _LEVELS.finditer(t) for n in m.groups()[1:] if n
+            }
         if cited and (wrong := sorted(told - cited)):
             return contradicted("number", f"says {wrong[0]!r}; what is cited says {', '.join(sorted(cited))}")
         if pattern is not _ORDINAL and told and not cited:

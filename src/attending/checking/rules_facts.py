@@ -8,16 +8,23 @@ from ..terms import Assertion, Parsed, Quantity
 from ..terms.quantities import UNITS, same_unit
 from ..terms.scope import kinds
 from ..terms.tokens import root, stems
-from . import rules_places
-from .cited import Claim, Fact
+from . import rules_cues, rules_places
+from .cited import ANATOMICAL_SIDES, SIDE_WORDS, Claim, Fact, spoken
 from .found import Found, contradicted, unknown
 from .relate import related, surface
-
-SIDE_WORDS = {"left": "left", "right": "right", "leftward": "left", "rightward": "right"}
 
 _SAME_SIDE = re.compile(r"\b(left|right)\b[^.;]{0,25}\bthan\b(?:(?!left|right)[^.;]){0,15}\b\1\b", re.IGNORECASE)
 
 _ONLY = re.compile(r"\b(?:only|just|solely|exclusively)\s+(?:on\s+)?(?:the\s+)?(?:left|right)\b", re.IGNORECASE)
+_SIGNS = frozenset(
+    {"fluid collection", "opacity", "lucency", "lesion", "airspace opacity", "signal abnormality", "abnormal air"}
+)
+_SIDED = {"left", "right", "bilateral", "bilaterally", "both", "leftward", "rightward", "either"}
+# Words of a fact's name by which nothing is told apart.
+_EMPTY = {
+    "of", "the", "left", "right", "and", "in", "a", "to", "at", "abnormality", "finding", "size", "diameter", "length",
+    "volume", "abnormal", "model", "score", "number", "change", "upper", "lower", "lobe", "medial", "lateral",
+}  # fmt: skip
 # Words that are a place as much as a side.
 _POINTERS = {root(w) for w in ("lesion", "abnormality", "finding", "change", "density", "opacity", "process", "signal")}
 # Of both lungs or none, so that their fact gives no side.
@@ -62,6 +69,8 @@ def silent(claim: Claim) -> Found | None:
 
 def _one(claim: Claim, a: Assertion) -> Found | None:
     near = related(claim, a)
+    if not near and (near := _shown_by(claim, a)):
+        return None if a.presence == "absent" else _of_sign(claim, a, near)
     if not near and _names_a_measurement(claim, a):
         return _of_measurement(claim, a)
     if not near:
@@ -71,6 +80,8 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         said = " and ".join(sorted({f.side or "no side" for f in near}))
         return contradicted("side", f"says {a.side} {a.finding}; what is cited says {said}")
     agree = side if a.kind == "structure" else [f for f in side if f.presence == a.presence]
+    if not agree:
+        agree = [f for f in side if rules_cues.between(claim, a, f.presence)]
     if not agree and a.presence == "uncertain" and _slashed(claim, a):
         agree = [f for f in side if f.presence == "present"]
     if not agree and _pointer(claim, a, side):
@@ -96,6 +107,32 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
     return doubt
 
 
+def _shown_by(claim: Claim, a: Assertion) -> list[Fact]:
+    """ "Fluid in the bursa", "a lucent line": a mere sign, where nothing else in the sentence names a cited finding."""
+    if a.kind != "finding":
+        return []
+    rest = [b for b in claim.parsed.assertions if b is not a]
+    if a.presence == "absent":  # "no lesion suspicious for cancer"
+        pointed = re.match(r"\s*(?:suspicious|suspected|suggest|concerning|worrisome|typical)", claim.text[a.span[1] :])
+        absent = [f for f in claim.cited.facts if f.presence == "absent"]
+        return absent if pointed and surface(claim, a) <= _POINTERS else []
+    if a.finding not in _SIGNS or a.side == "bilateral":
+        return []
+    open_facts = [f for f in claim.cited.facts if f.presence != "absent"]
+    taken = {f.id for b in rest if b.presence == "present" for f in related(claim, b)}
+    return [f for f in open_facts if f.id not in taken] if len(open_facts) == 1 else []
+
+
+def _of_sign(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
+    wrong = (_number(claim, q, near, a.finding) for q in a.quantities)
+    if a.side and not any(a.side == f.side for f in near):
+        return contradicted("side", f"says {a.side} {a.finding}; what is cited says {near[0].side or 'no side'}")
+    cited = {s for f in near for s in (*f.sites, *f.organs)} | set(claim.cited.organs)
+    if any(not rules_places.placed(claim, s, cited) for s in a.sites):
+        return contradicted("invented", f"names {a.finding}, which is not among what is cited")
+    return next((found for found in wrong if found is not None), None)
+
+
 def _slashed(claim: Claim, a: Assertion) -> bool:
     """ "Fibrosis/scarring": two names of what is there as well as a choice of one."""
     return "/" in {claim.text[a.span[0] - 1 : a.span[0]], claim.text[a.span[1] : a.span[1] + 1]}
@@ -113,6 +150,10 @@ def _pointer(claim: Claim, a: Assertion, near: list[Fact]) -> bool:
 def _others(claim: Claim, q: Quantity, a: Assertion, near: list[Fact]) -> bool:
     """Is a number that stands between two findings that of the next one, or of the other side of the same structure?"""
     labels = {f.label for f in near}
+    named = {n for b in claim.parsed.assertions for n in (b.finding, *claim.book.ancestors(b.finding))}
+    owners = [f for f in claim.cited.facts if f not in near and any(q.agrees(v, u) for v, u in f.numbers)]
+    if any(not f.names & named for f in owners) and q.unit != "1":
+        return True  # of a finding that stands there under no name of its own
     if any(f.label in labels and any(q.agrees(v, u) for v, u in f.numbers) for f in claim.cited.facts):
         return len(near) == 1 and near[0].side is not None  # the rule "pairs" holds it against its side
     nearby = [b for b in claim.parsed.assertions if b.span[0] > q.span[0] and a.span[0] < q.span[0]]
@@ -167,8 +208,10 @@ def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
         return True
     if a.side == "bilateral" and fact.side is None and fact.names & _DIFFUSE:
         return True
-    if fact.derived and fact.side is None:
-        return a.side in _cited_sides(claim)
+    if fact.side is None and (fact.derived or a.side in claim.cited.sides):
+        return a.side in _cited_sides(claim) | claim.cited.sides
+    if fact.side is None and a.presence == fact.presence:  # of one knee the cited facts need not all say which
+        return {f.side for f in claim.cited.facts if f.side} == {a.side}
     if fact.side == "bilateral":
         if a.presence == fact.presence == "absent" and {"left", "right"} <= set(claim.parsed.words):
             return True
@@ -199,12 +242,14 @@ def side_words(claim: Claim) -> Found | None:
         if i not in m.inner
     }
     told = {SIDE_WORDS[w] for w in claim.cited.words if w in SIDE_WORDS}
-    cited = set(told)
+    cited = told | claim.cited.sides
     for fact in claim.everything:
         cited |= {"left", "right"} if fact.side == "bilateral" else {fact.side} if fact.side else set()
     named: set[str] = set()
     for at, word in enumerate(claim.parsed.words):
         # "right atrium" is a name: it is wrong only where the evidence speaks of the other one.
+        if word in SIDE_WORDS and {"than", "contralateral"} & set(claim.parsed.words[max(0, at - 3) : at]) and cited:
+            continue  # "higher than the left" compares
         if word in SIDE_WORDS and (at not in inside or (told and SIDE_WORDS[word] not in told)):
             named.add(SIDE_WORDS[word])
     wrong = sorted(named - cited)
@@ -295,7 +340,11 @@ def _side_told(claim: Claim, fact: Fact) -> bool:
     if fact.derived or any(a.side for a in claim.parsed.assertions):
         return True
     words = set(claim.parsed.words)
-    return bool(words & {"left", "right", "bilateral", "bilaterally", "both"}) or bool(claim.parsed.sides)
+    if words & _SIDED or claim.parsed.sides or spoken(words) & {"left", "right"}:
+        return True
+    if fact.side == "bilateral":  # a plural or a pair names both
+        return bool(words & {"symmetric", "symmetrical", "symmetrically", "each", "pair", "diffuse", "diffusely"})
+    return any(ANATOMICAL_SIDES.get(w) == fact.side for w in words) or "middle lobe" in " ".join(claim.parsed.words)
 
 
 def _mentioned(claim: Claim, fact: Fact) -> bool:
@@ -303,11 +352,41 @@ def _mentioned(claim: Claim, fact: Fact) -> bool:
     if names and names <= {root(w) for w in claim.parsed.words}:
         claim.matched.add(fact.id)
         return True
+    if _alluded(claim, fact):
+        return True
     held = {m.name for m in claim.parsed.findings if not m.silent} | {a.finding for a in claim.parsed.assertions}
     if fact.presence == "absent" and _covered(claim, fact):
         return True
     above = {b for n in held for b in claim.book.ancestors(n)}
     return bool(fact.names & (held | above) or fact.broader & held)
+
+
+def alluded(claim: Claim, fact: Fact) -> bool:
+    """Does a word of the fact's name that is no place, a word that defines it, or its number stand in the sentence?"""
+    here = spoken(w for w in claim.parsed.words if w not in _EMPTY)
+    places = {root(w) for o in claim.parsed.organs for w in claim.parsed.words[o.start : o.end]}
+    defined = {root(w) for n in (*fact.names, *fact.broader) for w in claim.book.defined.get(n, ())}
+    own = spoken(w for w in stems(fact.label) if w not in _EMPTY) | defined
+    return bool(own & (here - places)) or _measured_so(claim, fact)
+
+
+def _measured_so(claim: Claim, fact: Fact) -> bool:
+    return any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers if u != "1" or v > 1)
+
+
+def _alluded(claim: Claim, fact: Fact) -> bool:
+    """A word of the fact's name, its place or what was measured of it, or its number, is in the sentence."""
+    here = spoken(claim.parsed.words)
+    own = spoken(w for text in (fact.label, *fact.sites) for w in stems(text) if w not in _EMPTY)
+    defined = {root(w) for n in (*fact.names, *fact.broader) for w in claim.book.defined.get(n, ())}
+    if (own | defined) & here or any(names & set(claim.parsed.words) - _EMPTY for names in fact.measured):
+        return True
+    if _measured_so(claim, fact):
+        return True
+    organs = {m.name for m in claim.parsed.organs if m.kind == "organ"}
+    organs |= {e.name for m in claim.parsed.organs for e in m.also if e.kind == "organ"}
+    wider = {a for o in organs for a in (o, *claim.book.ancestors(o))}
+    return bool(wider & (fact.organs | fact.sites))
 
 
 def _covered(claim: Claim, fact: Fact) -> bool:

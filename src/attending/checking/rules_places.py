@@ -27,12 +27,22 @@ def site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
     cited = {s for f in near for s in (*f.sites, *f.organs)} | set(claim.cited.organs)
     own = {s for f in near for s in f.sites if s in claim.book.organs}
     for at, site in enumerate(a.sites):
-        if _placed(claim, site, cited) or any(implied(claim, site, f) for f in near) or _landmark(claim, site):
+        if placed(claim, site, cited) or any(implied(claim, site, f) for f in near) or _landmark(claim, site):
+            continue
+        if _in_their_words(claim, site):
             continue
         if at == 0 or not own:
             return contradicted("invented", f"places {a.finding} in {site}, which nothing cited names")
         return unknown("invented", f"also names {site}, which nothing cited names")
     return None
+
+
+def _in_their_words(claim: Claim, site: str) -> bool:
+    """ "The head mass" where the head of the pancreas is cited: one word may name two parts of the body."""
+    for m in claim.parsed.organs:
+        if m.name == site and set(claim.parsed.words[m.start : m.end]) <= claim.cited.words:
+            return True
+    return False
 
 
 def _landmark(claim: Claim, site: str) -> bool:
@@ -46,7 +56,7 @@ def _landmark(claim: Claim, site: str) -> bool:
     return re.search(rf"\b(?:{_LANDMARK})(?: \S+){{0,6}}? (?:{names})\b", words) is not None
 
 
-def _placed(claim: Claim, site: str, cited: set[str]) -> bool:
+def placed(claim: Claim, site: str, cited: set[str]) -> bool:
     """Cited itself, another word for it, or a container of what is cited (the lung of a lower lobe)."""
     if site == "lobe of lung" and any("lung" in claim.book.ancestors(c) for c in cited):
         return True
@@ -76,7 +86,7 @@ def anatomy(claim: Claim) -> Found | None:
     """A part of the body that no assertion holds must still be cited."""
     for organ in claim.parsed.organs:
         name = organ.name if organ.kind == "organ" else next(e.name for e in organ.also if e.kind == "organ")
-        if _placed(claim, name, set(claim.cited.organs)) or any(implied(claim, name, f) for f in claim.everything):
+        if placed(claim, name, set(claim.cited.organs)) or any(implied(claim, name, f) for f in claim.everything):
             continue
         if any(name in a.sites or a.kind == "structure" for a in claim.parsed.assertions):
             continue

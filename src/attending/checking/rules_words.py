@@ -69,6 +69,27 @@ _SUFFIX = re.compile(
     r"(?:oma|omata|itis|osis|oses|emia|pathy|ectasi[sa]|plasia|megaly|rrhage|rrhagic|cele|lithiasis|ptosis|stenosis|trophy|"
     r"sarcoma|carcinoma|blastoma|malacia|sclerosis|penia|plegia|edema|noma)$"
 )
+# Adjectives of place made of the names of parts of the body: pelvicalyceal, tracheobronchial, retrotracheal.
+_STEMS = (
+    "abdomin|acetabul|acromi|adren|alveol|an|ant(?:e|i|ero)|aort|appendic|arteri|articul|atlant|atri|auricul|axi|axill|azyg|bas"
+    "|bicipit|bil|brachi|bronch|bronchiol|bursa?|calcane|cali|calyc|capit|caps|cardi|carp|caud|caval|cav|cec|celi|cephal|cerebell|cerebr|cervic|chole"
+    "|chondr|chori|clavicul|clinoid|cocc|col|colon|condyl|coracoid?|coron|cortic|cost|crani|cubo|cune|cutane|cyst|dent"
+    "|derm|digit|diaphragm|disc|dors|duoden|dur|encephal|endometri|enter|epiploic|esophag|ethmoid|faci|falc|femor|fibul|foramin|front"
+    "|gastr|gingiv|glen|glenohumer|gluteal|glut|gyr|hepat|hil|hippocamp|humer|hyoid|ile|ili|inguin|insul|ischi|jejun|jugul|labr|lacrim"
+    "|laryng|later|lent|lien|ligament|lingu|lob|lobul|lumb|lun|lymphat|malleol|mamm|mandibul|mast|mastoid|maxill|medi|mediastin"
+    "|medull|mening|menisc|mesenter|metacarp|metaphys|metatars|mitr|muscul|my|myometri|nas|navicul|nephr|neur|nucle|occipit"
+    "|ocul|odont|omen|omental|opercul|ophthalm|orbit|ost|ot|ovari|palat|palm|pancreat|parenchym|pariet|parot|patell|pector|pedicul|pelv|pelvi"
+    "|pericardi|perine|peritone|periost|peron|petr|phalang|pharyng|phren|pituit|plant|pleur|pont|poplit|port|poster|prostat|pter|pub"
+    "|pulmon|pyel|pylor|pyramid|radi|rect|ren|retin|retr|sacr|sagitt|salping|saphen|scaph|scapul|sci|scrot|sell|sept|sigm"
+    "|sin|spermat|sphen|spin|splen|stern|stri|styl|subclavi|sulc|syndesm|synov|tal|tars|tempor|tendin|tendon|test|thalam|thec"
+    "|thorac|thym|thyr|tibi|tonsill|trache|triquetr|trochant|troch|tympan|uln|umbilic|ureter|urethr|urin|uter|vagin|valvul|vas"
+    "|vascul|ven|ventricul|verm|vertebr|vesic|viscer|vulv|zyg|zygom|zygomat"
+)
+_PLACE = re.compile(
+    r"^(?:pre|post|para|peri|retro|sub|supra|infra|inter|intra|trans|extra|epi|endo|meso|ante|mid|bi|uni|multi|juxta|hemi|"
+    rf"pan|non|neuro|proximo|disto|antero|postero|latero|medio|supero|infero)*(?:(?:{_STEMS})(?:o|i|eo|io|ulo)?){{1,3}}"
+    r"(?:al|ar|ic|eal|ial|ary|ine|ian|ean|an|ular|oid|uous|ual|ous|ous)$"
+)
 _NOT_DISEASE = frozenset(["diagnosis", "prognosis", "hypothesis", "anastomosis", "coma", "aroma", "dosis"])
 _COUNTED = {
     "score", "probability", "volume", "ml", "mm", "diameter", "depth", "thickness", "density", "cm", "length", "size",
@@ -149,7 +170,8 @@ def modality(claim: Claim) -> Found | None:
     for organ in claim.parsed.organs:
         name = organ.name if organ.kind == "organ" else next(e.name for e in organ.also if e.kind == "organ")
         term = claim.book.organs[name]
-        if claim.parsed.words[organ.start : organ.end] == ["ventricle"]:  # of the heart as well as of the brain
+        if claim.parsed.words[organ.start : organ.end] in (["ventricle"], ["sulcus"], ["head"], ["body"]):
+            # words of more than one part of the body: the ventricle of the heart and of the brain
             continue
         if name in claim.cited.organs or set(claim.parsed.words[organ.start : organ.end]) <= said:
             continue
@@ -218,6 +240,13 @@ def judgement(claim: Claim) -> Found | None:
         parts = phrase.split()
         if denied or f" {phrase} " not in f" {low} " or set(parts) <= held:
             continue
+        lead = low.split(f"{phrase}")[0].split()[-1:]
+        if (
+            lead
+            and lead[0] in {"not", "no", "non", "without"}
+            and any(f.presence == "absent" for f in claim.everything)
+        ):
+            continue
         if not all(claim.cited.says(w) for w in parts):
             return unknown("judgement", f"says {phrase!r}; nothing cited says so")
     return None
@@ -241,7 +270,7 @@ def _normal_is_cited(claim: Claim) -> bool:
     if any(a.kind == "normal" for a in claim.parsed.assertions):
         return True
     # "Normal study": nothing in it is abnormal.
-    return any(f.presence == "absent" and "abnormality" in f.names for f in claim.cited.facts)
+    return any(f.presence == "absent" and any(n.endswith("abnormality") for n in f.names) for f in claim.cited.facts)
 
 
 def _measured(claim: Claim) -> bool:
@@ -316,6 +345,7 @@ def _strange(claim: Claim) -> list[str]:
         and root(t.stem) not in claim.book.plain_roots
         and _bare(t.stem) not in claim.book.words
         and not claim.cited.says(t.stem)
+        and not _PLACE.match(t.stem)
         and set(t.stem) != {"x"}
         and not t.stem[-1].isdigit()
     ]

@@ -15,6 +15,7 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("garble", rules_words.garble),
     ("modality", rules_words.modality),
     ("facts", rules_facts.facts),
+    ("polarity", rules_cues.polarity),
     ("denial", rules_cues.denial),
     ("doubt", rules_cues.doubt),
     ("pairs", rules_cues.pairs),
@@ -69,6 +70,8 @@ def _supported(held: Claim, sentence: str) -> Judged:
         return Judged(sentence, "supported", "facts", f"agrees with what is cited on {', '.join(labels)}")
     if held.matched:
         return Judged(sentence, "supported", "facts", "agrees with the cited measurements")
+    if held.cited.facts and all(rules_facts.alluded(held, f) for f in held.cited.facts):
+        return Judged(sentence, "supported", "words", "names what is cited by its own words")
     own = {w for w in held.parsed.words if w.isalpha() and w not in PLAIN}
     if own and held.cited.texts and len(own & held.cited.words) >= 0.6 * len(own):
         return Judged(sentence, "supported", "words", "says what the cited evidence says")

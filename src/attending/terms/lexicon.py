@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from ..records import Code
-from .tokens import root, stems
+from .tokens import root, stem, stems
 
 ARTICLES = frozenset({"the", "a", "an"})
 _INSIDE = frozenset({"left", "right", "both", "bilateral"})
@@ -54,6 +54,8 @@ class Entry:
 class Lexicon:
     """words: every stem of a data file; common: those that are not of a finding's wording alone.
 
+    stands_for: the roots of what each abbreviation may stand for; defined: words that speak of a finding.
+
     wordings: first stem -> ((all stems, entries), ...), longest first."""
 
     terms: dict[str, Term] = field(default_factory=dict)
@@ -68,6 +70,8 @@ class Lexicon:
     words: frozenset[str] = frozenset()
     common: frozenset[str] = frozenset()
     plain_roots: frozenset[str] = frozenset()
+    defined: dict[str, frozenset[str]] = field(default_factory=dict)
+    stands_for: dict[str, tuple[frozenset[str], ...]] = field(default_factory=dict)
 
     extra: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = field(default_factory=dict)
 
@@ -82,8 +86,9 @@ class Lexicon:
                     return end[0] - at, entries, end[1]
         return 0, [], ()
 
-    def knowing(self, names: tuple[str, ...]) -> Lexicon:
-        """This lexicon with findings of a study that it does not know, each by its own words."""
+    def knowing(self, heard: tuple[tuple[str, str], ...]) -> Lexicon:
+        """This lexicon with findings of a study that it does not know: (name, the one word that may stand for it)."""
+        names = tuple(dict.fromkeys(name for name, _ in heard))
         if not names:
             return self
         terms = {n: Term(n, "finding", Code("99ATTENDING", n.replace(" ", "-"), n), "any") for n in names}
@@ -91,6 +96,9 @@ class Lexicon:
         for name in names:
             if phrase := tuple(s for s in stems(name) if s not in ARTICLES):
                 more.setdefault(phrase[0], []).append((phrase, [Entry("finding", name)]))
+        for name, head in heard:
+            if head:
+                more.setdefault(head, []).append(((head,), [Entry("finding", name)]))
         return replace(self, terms={**self.terms, **terms}, extra=more)
 
     def ancestors(self, name: str) -> tuple[str, ...]:
@@ -135,6 +143,20 @@ def _several(cell: str) -> list[str]:
     return [part.strip() for part in cell.split(";") if part.strip()]
 
 
+def _abbreviations(book: Lexicon, collected: dict[tuple[str, ...], list[Entry]]) -> set[str]:
+    """Learn each abbreviation as what it stands for; returns those whose meaning the lexicon does not know."""
+    plain: set[str] = set()
+    for short, long in rows("abbreviations.txt"):
+        meant, phrase = tuple(s for s in stems(long) if s not in ARTICLES), (stem(short),)
+        book.stands_for[phrase[0]] = (*book.stands_for.get(phrase[0], ()), frozenset(root(s) for s in meant))
+        if phrase not in collected and meant in collected:
+            collected[phrase] = [e for e in collected[meant] if e.kind in {"finding", "organ"}][:1]
+        if not collected.get(phrase):
+            collected.pop(phrase, None)
+            plain.add(phrase[0])
+    return plain
+
+
 @cache
 def lexicon() -> Lexicon:
     """The one lexicon of the process."""
@@ -171,6 +193,7 @@ def lexicon() -> Lexicon:
     for kind, wordings in rows("cues.txt"):
         for wording in _several(wordings):
             learn(wording, kind, wording)
+    short = _abbreviations(book, collected)
     for phrase, entries in collected.items():
         if phrase:
             book.wordings.setdefault(phrase[0], []).append((phrase, entries))
@@ -179,10 +202,16 @@ def lexicon() -> Lexicon:
     for finding, others, flag in rows("kin.txt"):
         kin = {"denied": book.kin_denied, "worded": book.kin_worded, "": book.kin}[flag]
         kin[finding] = kin.get(finding, frozenset()) | frozenset(_several(others))
+    for finding, told in rows("definitions.txt"):
+        book.defined[finding] = frozenset(stem(w) for w in told.split())
     for finding, organs in rows("lies_in.txt"):
         book.lies_in[finding] = frozenset(_several(organs))
-    plain = {word for file in ("words.txt", "common.txt") for row in rows(file) for word in stems(row[0])}
-    book.plain_roots = frozenset(root(word) for row in rows("common.txt") for word in stems(row[0]))
+    plain = short | {
+        word for file in ("words.txt", "common.txt", "english.txt") for row in rows(file) for word in stems(row[0])
+    }
+    book.plain_roots = frozenset(
+        root(word) for file in ("common.txt", "english.txt") for row in rows(file) for word in stems(row[0])
+    )
     bare = {
         s
         for phrase, entries in collected.items()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..records import Code, Presence, Side
-from . import scope
+from . import order, scope
 from .lexicon import Entry, Lexicon, lexicon
 from .quantities import Quantity, quantities
 from .scope import Mention, kinds
@@ -28,7 +27,6 @@ _EXAMINATIONS = {
     "radiograph", "xray", "film", "ct", "mri", "mr", "scan", "ultrasound", "sonogram", "examination", "exam", "study",
     "image", "imaging", "view", "series", "tomography", "radiography", "sonography", "picture", "slice",
 }  # fmt: skip
-_ORDER = re.compile(r"\b(left|right)\b[^.;,]{0,25}(?:\bthan\b|>)[^.;,]{0,15}\b(left|right)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -115,17 +113,18 @@ class Parsed:
     # sides ---------------------------------------------------------------------------------------------------------
 
     def _order(self) -> str | None:
-        """ "left greater than right" names an order, not two sides of two findings."""
-        order = _ORDER.search(self.text)
-        if order is None or order.group(1).lower() == order.group(2).lower():
-            return None
+        """The side that is said to be the worse one; the sides that say so are no sides of two findings."""
+        side, both = order.worse(self.text)
         for mention in self.found:
-            if order.start() <= self.tokens[mention.start].start < order.end() and mention.kind.startswith("side-"):
+            place = self.tokens[mention.start].start
+            if both[0] <= place < both[1] and mention.kind.startswith("side-"):
                 mention.kind = "side-bilateral"
-        return order.group(1).lower()
+        return side
 
     def _give_sides(self) -> None:
         for mention in self.sides:
+            if self.words[mention.start] == "both" and self._count(mention):
+                continue
             side = next(k for k in kinds(mention) if k.startswith("side-"))[5:]
             if "organ" in kinds(mention):
                 mention.sides.add(side)
@@ -134,11 +133,17 @@ class Parsed:
             if target is not None:
                 target.sides.add(side)
 
+    def _count(self, both: Mention) -> bool:
+        """ "Two nodules, both in the right lung": both of them, not both sides."""
+        after = [w for w in self.words[both.end : both.end + 5] if w not in {"the", "located", "lying"}]
+        return after[:1] in (["in"], ["on"], ["at"], ["within"], ["of"]) and after[1:2] in (["left"], ["right"])
+
     def _next_named(self, mention: Mention) -> Mention | None:
         for other in self.found:
             if other.start < mention.end or not kinds(other) & {"finding", "organ"}:
                 continue
-            between = self.words[mention.end : other.start]
+            cues = {i for m in self.found if m.kind in {"neg-pre", "unc-pre"} for i in range(m.start, m.end)}
+            between = [self.words[i] for i in range(mention.end, other.start) if i not in cues]
             linked = {"and", "or", "/", ","} & set(between)
             if linked and not ({"left", "right"} & set(between)):
                 return None
@@ -155,7 +160,8 @@ class Parsed:
             return findings[-1]
         if before:
             return before[-1]
-        after = [m for m in self.found if m.start > mention.start and kinds(m) & {"finding", "organ"}]
+        high = min((h for h in self.marks if h > mention.start), default=len(self.words))
+        after = [m for m in self.found if mention.start < m.start < high and kinds(m) & {"finding", "organ"}]
         return after[0] if after else None
 
     # findings said as organ and state ------------------------------------------------------------------------------

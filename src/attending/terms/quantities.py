@@ -42,11 +42,13 @@ _NAMES = re.compile(
     r"|\b(?:series|image|images|slice|level|grade|stage|type|rib|ribs|zone|segment|segments|figure|page|item|no\.|#"
     r"|bi-?rads|li-?rads|ti-?rads|pi-?rads|fleischner|category|version|release|model|layer|digit|phase)"
     r"\s*#?\s*\d+(?:\s?(?:-|–|/|to|and|,)\s?\d+)*\b"
+    r"|\b\d{1,2}\s?(?:o['’]?\s?clock|:00)|\b(?:vertebra|mri|ct|station|lobe|couinaud|level|gleason|ecog|tnm)\s+\d+\b"
     r"|\b\d+-(?:view|class|way|axis|dimensional|d)\b|\bT[12]\b|\b\d+-?D\b|\b[a-z]\w*\d\w*\b|\b\d+[a-z]{3,}\w*\b"
     r"|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\s+\d{1,2}\b",
     re.IGNORECASE,
 )
 
+_MINUS = re.compile(r"\b(?:minus|negative)\s$", re.IGNORECASE)
 
 # The number of the next item, left behind where a list was cut into sentences: "The lungs are clear. 2."
 _LIST_END = re.compile(
@@ -103,6 +105,8 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         if match.group("ord") or (unit is None and _inside(start, end, named)):
             continue
         number = digits.replace(",", "").replace("−", "-")
+        if _MINUS.search(text[:start]):
+            number = f"-{number}"
         if unit is None and (_year(number) or _list_mark(text, start, end)):
             continue
         decimals = len(number.partition(".")[2])

@@ -147,7 +147,7 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
         follows = any(cue.end <= m.start < ahead and "finding" in kinds(m) for m in targets)
         if "neg-pre" in has and ("neg-post" not in has or follows):
             ahead = min(ahead, _list_end(cue, targets, words, ahead))
-            negated |= {id(m) for m in targets if cue.end <= m.start < ahead}
+            negated |= {id(m) for m in targets if cue.end <= m.start < ahead} - _telegraphic(cue, found, words)
         elif "neg-post" in has:
             denied = {id(m) for m in _before(cue, targets, words, stops, hard)}
             negated |= denied or {id(m) for m in targets if cue.end <= m.start < ahead}
@@ -172,6 +172,20 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
             before = _before(cue, targets, words, stops, hard)
             for target in before:
                 target.presence = "uncertain"
+
+
+def _telegraphic(cue: Mention, found: list[Mention], words: list[str]) -> set[int]:
+    """ "No congestion, hila normal": a part of the body with its state after a comma is a statement of its own."""
+    out: set[int] = set()
+    for organ, state in pairwise(found):
+        stated = organ.start > cue.end and "organ" in kinds(organ) and kinds(state) & {"normal", "state"}
+        if (
+            stated
+            and words[organ.start - 1] == ","
+            and set(words[organ.end : state.start]) <= {"of", "is", "are", "in"}
+        ):
+            out |= {id(organ), id(state)}
+    return out
 
 
 def _list_end(cue: Mention, targets: list[Mention], words: list[str], ahead: int) -> int:
