@@ -170,6 +170,11 @@ def _denying(claim: Claim) -> bool:
     return bool(set(claim.parsed.words) & _DENIALS) or _SPARED.search(claim.text) is not None
 
 
+def denies(claim: Claim) -> bool:
+    """Does a word of denial stand anywhere in the sentence?"""
+    return bool(set(claim.parsed.words) & _DENIALS)
+
+
 def doubt(claim: Claim) -> Found | None:
     """A hedge where every cited fact is firm."""
     facts = claim.cited.facts

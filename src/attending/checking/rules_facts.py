@@ -6,10 +6,9 @@ import re
 
 from ..terms import Assertion, Parsed, Quantity
 from ..terms.quantities import UNITS, same_unit
-from ..terms.scope import kinds
-from ..terms.tokens import root, stems
+from ..terms.tokens import root
 from . import rules_cues, rules_places
-from .cited import ANATOMICAL_SIDES, SIDE_WORDS, Claim, Fact, spoken
+from .cited import SIDE_WORDS, Claim, Fact
 from .found import Found, contradicted, unknown
 from .relate import related, surface
 
@@ -19,12 +18,15 @@ _ONLY = re.compile(r"\b(?:only|just|solely|exclusively)\s+(?:on\s+)?(?:the\s+)?(
 _SIGNS = frozenset(
     {"fluid collection", "opacity", "lucency", "lesion", "airspace opacity", "signal abnormality", "abnormal air"}
 )
-_SIDED = {"left", "right", "bilateral", "bilaterally", "both", "leftward", "rightward", "either"}
-# Words of a fact's name by which nothing is told apart.
-_EMPTY = {
-    "of", "the", "left", "right", "and", "in", "a", "to", "at", "abnormality", "finding", "size", "diameter", "length",
-    "volume", "abnormal", "model", "score", "number", "change", "upper", "lower", "lobe", "medial", "lateral",
-}  # fmt: skip
+# Words of form that the lexicon gives to one finding, and that readers use of any.
+_SHOWS = frozenset(
+    root(w)
+    for w in (
+        "stone", "perforated", "hyperdensity", "hypodensity", "density", "thickening", "thickened", "dilated",
+        "widening", "narrowing", "defect", "fragment", "swelling", "irregularity", "deformity", "sclerosis", "lucency",
+        "stranding", "prominence", "gas", "air", "fluid",
+    )
+)  # fmt: skip
 # Words that are a place as much as a side.
 _POINTERS = {root(w) for w in ("lesion", "abnormality", "finding", "change", "density", "opacity", "process", "signal")}
 # Of both lungs or none, so that their fact gives no side.
@@ -32,10 +34,6 @@ _DIFFUSE = frozenset(
     {"emphysema", "chronic obstructive pulmonary disease", "hyperinflation", "pulmonary edema", "low lung volumes",
      "pulmonary vascular congestion", "flattened diaphragm", "cystic fibrosis"}
 )  # fmt: skip
-_WHOLE_DENIED = {
-    "abnormality", "cardiopulmonary abnormality", "intracranial abnormality", "abdominal abnormality",
-    "bone abnormality",
-}  # fmt: skip
 _PAIRED = {"bibasilar", "biapical", "bibasal", "bihilar"}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
@@ -116,11 +114,11 @@ def _shown_by(claim: Claim, a: Assertion) -> list[Fact]:
         pointed = re.match(r"\s*(?:suspicious|suspected|suggest|concerning|worrisome|typical)", claim.text[a.span[1] :])
         absent = [f for f in claim.cited.facts if f.presence == "absent"]
         return absent if pointed and surface(claim, a) <= _POINTERS else []
-    if a.finding not in _SIGNS or a.side == "bilateral":
+    if (a.finding not in _SIGNS and not surface(claim, a) <= _SHOWS) or a.side == "bilateral":
         return []
-    open_facts = [f for f in claim.cited.facts if f.presence != "absent"]
+    open_facts = [f for f in claim.cited.facts if f.presence != "absent" and not f.names & claim.book.organs.keys()]
     taken = {f.id for b in rest if b.presence == "present" for f in related(claim, b)}
-    return [f for f in open_facts if f.id not in taken] if len(open_facts) == 1 else []
+    return [f for f in open_facts if f.id not in taken]
 
 
 def _of_sign(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
@@ -318,82 +316,3 @@ def loose_numbers(claim: Claim) -> Found | None:
             continue
         return _wrong_number(q, cited, claim.cited.numbers, "what it measures")
     return None
-
-
-# omission ---------------------------------------------------------------------------------------------------------
-
-
-def omission(claim: Claim) -> Found | None:
-    """A cited finding that the sentence does not mention at all."""
-    missing = [f for f in claim.cited.facts if f.id not in claim.matched and not _mentioned(claim, f)]
-    if not missing:
-        bare = next(
-            (f for f in claim.cited.facts if f.side and f.presence != "absent" and not _side_told(claim, f)), None
-        )
-        return unknown("omission", f"leaves out the side of {bare.label}") if bare else None
-    if len(missing) == len(claim.cited.facts):
-        return contradicted("omission", f"cites {missing[0].label} and does not mention it")
-    return unknown("omission", f"also cites {missing[0].label} and does not mention it")
-
-
-def _side_told(claim: Claim, fact: Fact) -> bool:
-    if fact.derived or any(a.side for a in claim.parsed.assertions):
-        return True
-    words = set(claim.parsed.words)
-    if words & _SIDED or claim.parsed.sides or spoken(words) & {"left", "right"}:
-        return True
-    if fact.side == "bilateral":  # a plural or a pair names both
-        return bool(words & {"symmetric", "symmetrical", "symmetrically", "each", "pair", "diffuse", "diffusely"})
-    return any(ANATOMICAL_SIDES.get(w) == fact.side for w in words) or "middle lobe" in " ".join(claim.parsed.words)
-
-
-def _mentioned(claim: Claim, fact: Fact) -> bool:
-    names = {root(n) for n in set(stems(fact.label)) - {"of", "the", "left", "right", "volume", "and", "in"}}
-    if names and names <= {root(w) for w in claim.parsed.words}:
-        claim.matched.add(fact.id)
-        return True
-    if _alluded(claim, fact):
-        return True
-    held = {m.name for m in claim.parsed.findings if not m.silent} | {a.finding for a in claim.parsed.assertions}
-    if fact.presence == "absent" and _covered(claim, fact):
-        return True
-    above = {b for n in held for b in claim.book.ancestors(n)}
-    return bool(fact.names & (held | above) or fact.broader & held)
-
-
-def alluded(claim: Claim, fact: Fact) -> bool:
-    """Does a word of the fact's name that is no place, a word that defines it, or its number stand in the sentence?"""
-    here = spoken(w for w in claim.parsed.words if w not in _EMPTY)
-    places = {root(w) for o in claim.parsed.organs for w in claim.parsed.words[o.start : o.end]}
-    defined = {root(w) for n in (*fact.names, *fact.broader) for w in claim.book.defined.get(n, ())}
-    own = spoken(w for w in stems(fact.label) if w not in _EMPTY) | defined
-    return bool(own & (here - places)) or _measured_so(claim, fact)
-
-
-def _measured_so(claim: Claim, fact: Fact) -> bool:
-    return any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers if u != "1" or v > 1)
-
-
-def _alluded(claim: Claim, fact: Fact) -> bool:
-    """A word of the fact's name, its place or what was measured of it, or its number, is in the sentence."""
-    here = spoken(claim.parsed.words)
-    own = spoken(w for text in (fact.label, *fact.sites) for w in stems(text) if w not in _EMPTY)
-    defined = {root(w) for n in (*fact.names, *fact.broader) for w in claim.book.defined.get(n, ())}
-    if (own | defined) & here or any(names & set(claim.parsed.words) - _EMPTY for names in fact.measured):
-        return True
-    if _measured_so(claim, fact):
-        return True
-    organs = {m.name for m in claim.parsed.organs if m.kind == "organ"}
-    organs |= {e.name for m in claim.parsed.organs for e in m.also if e.kind == "organ"}
-    wider = {a for o in organs for a in (o, *claim.book.ancestors(o))}
-    return bool(wider & (fact.organs | fact.sites))
-
-
-def _covered(claim: Claim, fact: Fact) -> bool:
-    """ "The lungs are clear" denies a cited nodule, edema or consolidation without naming it."""
-    if fact.names & _WHOLE_DENIED and any("normal" in kinds(m) for m in claim.parsed.found):
-        claim.matched.add(fact.id)
-        return True
-    normal = {a.finding for a in claim.parsed.assertions if a.kind == "normal" and a.presence == "absent"}
-    kin = {k for n in normal for k in (*claim.book.kin.get(n, ()), *claim.book.kin_denied.get(n, ()))}
-    return bool(normal) and bool(fact.broader & normal or fact.names & kin)

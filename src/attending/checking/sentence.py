@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..records import CaseFacts, Evidence, Finding, Judged
-from . import rules_cues, rules_facts, rules_places, rules_words
+from . import rules_cues, rules_facts, rules_omission, rules_places, rules_words
 from .cited import Claim, claim
 from .found import Found
 
@@ -29,7 +29,7 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("recommendation", rules_words.recommendation),
     ("anatomy", rules_places.anatomy),
     ("unknown_words", rules_words.unknown_words),
-    ("omission", rules_facts.omission),
+    ("omission", rules_omission.omission),
 )
 
 
@@ -68,9 +68,12 @@ def _supported(held: Claim, sentence: str) -> Judged:
     if held.parsed.assertions:
         labels = list(dict.fromkeys(a.finding for a in held.parsed.assertions))
         return Judged(sentence, "supported", "facts", f"agrees with what is cited on {', '.join(labels)}")
+    firm = any(f.presence != "absent" for f in held.cited.facts)
+    if firm and rules_cues.denies(held):
+        return Judged(sentence, "unknown", "no_assertion", "denies something; what is cited is not absent")
     if held.matched:
         return Judged(sentence, "supported", "facts", "agrees with the cited measurements")
-    if held.cited.facts and all(rules_facts.alluded(held, f) for f in held.cited.facts):
+    if held.cited.facts and all(rules_omission.alluded(held, f) for f in held.cited.facts):
         return Judged(sentence, "supported", "words", "names what is cited by its own words")
     own = {w for w in held.parsed.words if w.isalpha() and w not in PLAIN}
     if own and held.cited.texts and len(own & held.cited.words) >= 0.6 * len(own):

@@ -39,9 +39,10 @@ _NAMES = re.compile(
     r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|\d{1,2}:\d{2}(?::\d{2})?|\b\d{1,2}/\d{1,4}\b"
     r"|\b[CTLS]\s?-?\d{1,2}(?:\s?(?:-|–|/|to|through|and)\s?[CTLS]?-?\d{1,2})?\b"
     r"|\b\d+(?:st|nd|rd|th)\b"
-    r"|\b(?:series|image|images|slice|level|grade|stage|type|rib|ribs|zone|segment|segments|figure|page|item|no\.|#"
+    r"|\b(?:series|image|images|slice|level|grade|stage|type|rib|ribs|rib fractures?|zone|segment|segments"
+    r"|figure|page|item|no\.|#"
     r"|bi-?rads|li-?rads|ti-?rads|pi-?rads|fleischner|category|version|release|model|layer|digit|phase)"
-    r"\s*#?\s*\d+(?:\s?(?:-|–|/|to|and|,)\s?\d+)*\b"
+    r"\s*#?\s*\d+(?:\s?(?:-|–|/|to|through|and|,)\s?\d+)*\b"
     r"|\b\d{1,2}\s?(?:o['’]?\s?clock|:00)|\b(?:vertebra|mri|ct|station|lobe|couinaud|level|gleason|ecog|tnm)\s+\d+\b"
     r"|\b\d+-(?:view|class|way|axis|dimensional|d)\b|\bT[12]\b|\b\d+-?D\b|\b[a-z]\w*\d\w*\b|\b\d+[a-z]{3,}\w*\b"
     r"|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\s+\d{1,2}\b",

@@ -109,8 +109,9 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
             doubt = segment[1:2] if segment[:1] in (["a"], ["an"], ["the"], ["is"]) else segment[:1]
             closed = i > 0 and words[i - 1] in _SEEN and segment[:1] not in (["or"], ["nor"], ["no"])
             doubted = doubt and doubt[0] in _DOUBTS and "no" not in segment
+            closes = word == "," and segment[-1:] and segment[-1] in _DOUBTS and not {"or", "nor", "no"} & set(segment)
             joined = word == "and" and segment[:1] in (["there"], ["with"])
-            if stated or opens or closed or doubted or joined:
+            if stated or opens or closed or doubted or joined or closes:
                 soft.append(i)
     return sorted(hard), sorted(soft)
 
