@@ -24,7 +24,7 @@ _LINKS = frozenset({"of", "in", "the", "and", "or", "a", "an", "with", "focal", 
 SYNONYMS = frozenset(
     {"airspace opacity", "infiltrate", "opacity", "lung collapse", "atelectasis", "vertebral fracture"}
 )
-_TISSUES = frozenset(root(w) for w in ("tendon", "ligament", "muscle", "bone", "joint", "wall", "tissue"))
+_TISSUES = frozenset(root(w) for w in ("tendon", "ligament", "wall", "tissue"))
 # "The chest is normal" says more than that one disease of it is absent.
 WHOLES = frozenset({"chest", "head", "brain", "abdomen", "pelvis", "spine", "bone", "neck", "soft tissue"})
 

@@ -62,6 +62,10 @@ _NOT_SURE = frozenset(
     }
 )  # fmt: skip
 _DOUBTING = frozenset({"cannot", "unlikely", "excluded", "exclude", "can't", "ruled", "rule"})
+_CAUSES = frozenset(
+    {"positional", "accentuated", "exaggerated", "artifactual", "projectional", "positioning", "projection",
+     "technique", "rotation", "splinting", "helpful", "superimposed", "superimposition", "overlapping"}
+)  # fmt: skip
 _CHANGES = {root(w) for w in ("improved", "increased", "decreased", "worsened", "progression", "changed", "resolved")}
 
 _CLASSES: dict[str, str] = {
@@ -184,6 +188,8 @@ def doubt(claim: Claim) -> Found | None:
     for at, word in enumerate(claim.parsed.words):
         if word in {"unlikely", "doubtful", "improbable"} and any(f.presence == "absent" for f in facts):
             continue
+        if _CAUSES & set(claim.parsed.words[at + 1 : at + 4]):
+            continue  # "possibly positional", "may be accentuated by the projection": the finding itself is firm
         if word in _HEDGES and at not in free and not claim.cited.says(word):
             return contradicted("negation", f"says {word!r}; what is cited is firm")
     return None
