@@ -75,7 +75,7 @@ def related(claim: Claim, a: Assertion) -> list[Fact]:
 def _by_words(said: frozenset[str], f: Fact) -> bool:
     """The fact's own words, with those of its place: "umbilical hernia" of a hernia at the umbilicus."""
     label = label_roots(f.label)
-    said = said if said - _TISSUES <= _BROAD_ROOTS else said - _TISSUES
+    said = said if said - _TISSUES <= _BROAD_ROOTS | {"tear"} else said - _TISSUES
     return said <= label or (bool(said & label) and said <= label.union(*(label_roots(s) for s in f.sites)))
 
 
