@@ -1,4 +1,4 @@
-"""Screenshots of the demo's pages for docs/pictures: run `attending demo`, then this, with the demo's folder.
+"""Screenshots of the demo's pages for docs/pictures: name a folder that does not exist yet, for a demo of its own.
 
 Pictures without a stated licence, and those whose pixels were not checked for burned-in text, are greyed.
 Needs Playwright (the dev extra) and Debian's Chromium.
@@ -37,12 +37,19 @@ def main() -> int:
                 hospital.store.arrays(reading),
                 greyed=must_be_greyed(reading),
             )
-            pages.setdefault(name_of(reading), Path(folder) / f"{reading.id}.html").write_bytes(made["page.html"])
+            page = Path(folder) / f"{reading.id}.html"
+            page.write_bytes(made["page.html"])
+            pages.setdefault(name_of(reading), page)
             thumbnails[reading.id] = made["thumbnail.png"]
         pages["index"] = Path(folder) / "index.html"
         pages["index"].write_bytes(
             exporting.index_page(
-                demo.read, titles=demo.titles, thumbnails=thumbnails, turn=demo.turn, missing=tuple(demo.missing)
+                demo.read,
+                titles=demo.titles,
+                thumbnails=thumbnails,
+                turn=demo.turn,
+                missing=tuple(demo.missing),
+                caught=demo.caught,
             )
         )
         shoot(pages, asked.to)
