@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydicom.data import get_testdata_file
 
-from attending import Hospital, demo, exporting, flow, learning, reviewing
+from attending import Hospital, demo, exporting, flow, learning, reviewing, teaching
 from attending.equipment import head_of
 from attending.errors import ExportRefused, IdentifierInText, ReleaseRefused, ThinlyTested, UnknownModel
 from attending.records import CaseFacts, Code, Image, ImageFacts, Reading, Release, Study
@@ -99,7 +99,7 @@ def test_only_what_may_teach_is_encoded(signed: tuple[Hospital, Reading]) -> Non
     resigned(hospital, final, "unchecked", pixels_checked=False)
     resigned(hospital, final, "gated", images=film)  # a CT section declared a radiograph
     encoder = Encoder()
-    cases = flow._signed_cases(hospital.store, encoder)  # type: ignore[arg-type]
+    cases = teaching.signed_cases(hospital.store, encoder)  # type: ignore[arg-type]
     assert set(cases) == {final.id, "viewed", "unchecked", "gated"}
     assert {v.case for v in hospital.store.vectors(SPACE)} == {final.id}
     assert len(encoder.shown) == 1
@@ -153,7 +153,7 @@ def test_a_review_signed_with_another_key_neither_teaches_nor_leaves(
     review, made = reviewing.review(draft, None, by="demo", when=flow.now(), key=Ed25519PrivateKey.generate())
     store.save_review(review, made)
     assert reviewing.verify(review, made)
-    assert not flow._holds(store, review) and flow.review_of(store, made) is None
+    assert not teaching.holds(store, review) and flow.review_of(store, made) is None
     with pytest.raises(ExportRefused, match="without a signature that holds"):
         exporting.export(made, Study("dicom", "", (), ()), {}, {}, flow.review_of(store, made), tmp_path / "out")
     assert flow.review_of(store, final) is not None

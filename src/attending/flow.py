@@ -7,7 +7,6 @@ Learning  Review* -> TrainingSet -> Candidate -> Scores -> Release -> (approved 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -38,7 +37,7 @@ from .errors import (
     StoreError,
     UnknownRelease,
 )
-from .records import CaseFacts, Code, Reading, Release, Review, Study
+from .records import CaseFacts, Reading, Release, Review, Study
 
 if TYPE_CHECKING:
     from .site import Site
@@ -226,11 +225,11 @@ def learn(
         if not sources or f"imported:{entry.id}" in sources:
             tell = _inside(progress, 0.0, 0.6)
             cases |= teaching.import_labels(entry, store, site, cache, encoder, now(), tell)
-    cases |= _signed_cases(store, encoder)
-    reviews = [r for r in store.reviews() if r.source != "person" or _holds(store, r)]
+    cases |= teaching.signed_cases(store, encoder)
+    reviews = [r for r in store.reviews() if r.source != "person" or teaching.holds(store, r)]
     vectors = {(v.case, v.image): v.array for v in store.vectors(encoder.space)}
     releases, nothing = [], []
-    for n, code in enumerate(found := _tasks(task, reviews, store, cache)):
+    for n, code in enumerate(found := teaching.tasks_of(task, reviews, store, cache)):
         if progress:
             progress(f"learning {code.meaning}", 0.6 + 0.4 * n / len(found))
         try:
@@ -254,7 +253,7 @@ def learn(
             continue
         releases.append(_proven(learned, vectors, store, site))
     if not releases:
-        raise nothing[0] if nothing else _no_task(task)
+        raise nothing[0] if nothing else teaching.no_task(task)
     return tuple(releases)
 
 
@@ -348,63 +347,16 @@ def _signed(release: Release, by: str, store: Store) -> Release:
     return replace(ready, signature=store.signing_key(by).sign(approval(ready)).hex())
 
 
-def _holds(store: Store, review: Review) -> bool:
-    """Whether a person's review is still, to the last bit, what they signed: nothing else may teach."""
-    return _theirs(store, review, store.reading(review.reading, review.version + 1))
-
-
-def _theirs(store: Store, review: Review, final: Reading) -> bool:
-    """Whether the person whom the review names signed this very reading, with the key that this home signs for them."""
-    key = store.signing_key(review.by).public_key().public_bytes_raw().hex()
-    return reviewing.verify(review, final, key)
-
-
-def _signed_cases(store: Store, encoder: models.Encoder) -> dict[str, CaseFacts]:
-    """The cases of signed readings, their vectors made where they are not kept yet: of what may teach, and of images
-    that the gate lets models see."""
-    encoded = {v.case for v in store.vectors(encoder.space)}
-    cases: dict[str, CaseFacts] = {}
-    for id in sorted({review.reading for review in store.reviews(source="person")}):
-        final = store.final(id)
-        cases[id] = final.case
-        if id in encoded or final.case.use == "view" or not final.case.pixels_checked:
-            continue
-        seen = {i: image for i, image in sorted(store.images(final).items()) if tasks.may_see(image)}
-        if seen:
-            store.save_vectors(encoder.space, [(id, i, encoder.encode([image])[0]) for i, image in seen.items()])
-    return cases
-
-
-def _tasks(task: str | None, reviews: Sequence[Review], store: Store, cache: Path) -> list[Code]:
-    """The findings to learn: those that reviews call present and absent, or the one named."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for review in reviews:
-        for value, presence in review.labels:
-            seen[value].add(presence)
-    known = {code.value: code for code in teaching.codes(cache)}
-    for row in store.readings():
-        known |= {f.code.value: f.code for f in store.reading(row.id).findings}
-    if task is not None:
-        return [c for c in known.values() if task.lower() in (c.value.lower(), c.meaning.lower())]
-    return [known[value] for value in sorted(seen) if value in known and {"present", "absent"} <= seen[value]]
-
-
 def _names(release: Release) -> tuple[str, ...]:
     return release.candidate.task.lower(), dict(release.candidate.card).get("code_meaning", "").lower()
 
 
-def _no_task(task: str | None) -> NothingToLearn:
-    return NothingToLearn(
-        "no finding that reviews call present in some cases and absent in others" if task is None
-        else f"no finding {task!r} in any review",
-        "signed readings or a pulled teaching set that name the finding",
-        "sign more readings, or: attending data pull pneumoniamnist",
-    )  # fmt: skip
-
-
 def review_of(store: Store, reading: Reading) -> Review | None:
     """The signed review that made a final reading, proven to be of this very reading; None for a draft."""
-    return next((r for r in store.reviews(reading=reading.id) if r.signature and _theirs(store, r, reading)), None)
+    return next(
+        (r for r in store.reviews(reading=reading.id) if r.signature and teaching.signed_by_them(store, r, reading)),
+        None,
+    )
 
 
 def now() -> str:
