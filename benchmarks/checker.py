@@ -1,4 +1,4 @@
-"""Checker: recall on seeded errors and false alarms on true sentences, per kind and wording; says whether the gold was tuned on."""
+"""Checker: recall on seeded errors and false alarms on true sentences, and whether the gold was tuned on."""
 
 from __future__ import annotations
 
@@ -192,7 +192,8 @@ def summary(caught: Any, alarms: Any, untrue: Any) -> dict[str, Any]:
 
 def words(table: dict[str, Any]) -> str:
     lines = [
-        f"gold sha256 {table['gold_sha256'][:16]}, {table['unresolved']} sentences not resolved, {table['machine']}"
+        table["gold"],
+        f"gold sha256 {table['gold_sha256'][:16]}, {table['unresolved']} sentences not resolved, {table['machine']}",
     ]
     for title in ("recall", "recall_by_wording", "false_alarms", "untrue_model_sentences_caught"):
         lines.append(title.replace("_", " "))
