@@ -116,8 +116,16 @@ def claim(text: str, facts: Sequence[Finding], evidence: Sequence[Evidence], cas
     heads = {f.label: _head(f.label) for f in cited.facts if unheard_of(f.label)}
     words = dict.fromkeys(stems(text))
     near = {label: [w for w in words if head and root(w) == root(head)] for label, head in heads.items()}
-    unheard = tuple((label, word) for label, alike in near.items() for word in (alike or [""]))
+    meant = tuple((f.label, w) for w in words for f in cited.facts if _stands_for(w, f.label))
+    unheard = meant + tuple((label, word) for label, alike in near.items() for word in (alike or [""]))
     return Claim(text, Parsed(text, lexicon().knowing(unheard)), cited, modality, region)
+
+
+@lru_cache(maxsize=20_000)
+def _stands_for(word: str, label: str) -> bool:
+    """Is an abbreviation of several meanings meant as what is cited: "RA" of an arthritis, not of an atrium?"""
+    long = lexicon().stands_for.get(word, ())
+    return len(long) > 1 and any(meant and meant <= {root(w) for w in stems(label)} for meant in long)
 
 
 @lru_cache(maxsize=4096)

@@ -134,6 +134,8 @@ def _generic(claim: Claim, a: Assertion) -> bool:
     words = set(stems(claim.text[a.span[0] : a.span[1]])) - _LINKS
     if words == set(stems(a.finding)) - _LINKS:
         return True
+    if len(words) == 1 and words & claim.book.stands_for.keys():
+        return True
     place = {w for o in claim.book.organs for w in _organ_words(claim, o)} if words - BROAD else set()
     return bool(words & BROAD) and words - BROAD <= place | set(stems(a.finding)) | claim.cited.words
 

@@ -8,10 +8,11 @@ import re
 from ..records import Presence
 from ..terms import Assertion, Quantity
 from ..terms.quantities import UNITS
-from ..terms.scope import kinds
-from ..terms.tokens import root
+from ..terms.scope import IN, LIKELY, kinds
+from ..terms.tokens import root, stems
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
+from .rules_values import graded, measured_texts
 
 _DENIALS = frozenset(
     {
@@ -143,7 +144,7 @@ def denial(claim: Claim) -> Found | None:
     if "uncertain" in held or "present" in held:
         return None
     told = any(q.agrees(v, u) for q in claim.parsed.quantities for f in facts for v, u in f.numbers if u != "1")
-    if not told and not _denying(claim) and not ("stable" in words or "unchanged" in words):
+    if not told and not _denying(claim) and not _quoted(claim) and not ("stable" in words or "unchanged" in words):
         return contradicted("negation", f"denies nothing; what is cited says {facts[0].label} is absent")
     return None
 
@@ -162,10 +163,38 @@ def polarity(claim: Claim) -> Found | None:
         elsewhere = {s for r in rivals for s in (*r.sites, *r.organs)}
         if any(a.presence == opposite and a.site in fact.sites and a.site not in elsewhere for a in named):
             return contradicted("negation", f"states {named[0].finding} as {opposite}; {fact.label} is cited otherwise")
-        told = any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers)
-        if fact.presence == "absent" and not told and not _denying(claim):
+        told = any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers) or _quoted(claim)
+        if fact.presence == "absent" and not told and not _denying(claim) and not left_out(claim, fact):
             return contradicted("negation", f"denies nothing; what is cited says {fact.label} is absent")
     return None
+
+
+def left_out(claim: Claim, fact: Fact) -> bool:
+    """An absent finding of which the sentence has no word, where all that it says is of the other facts."""
+    others = [f for f in claim.cited.facts if f is not fact]
+    if fact.presence != "absent" or not others or any(a.finding in fact.names for a in claim.parsed.assertions):
+        return False
+    own = {root(w) for w in stems(fact.label)}
+    theirs = {
+        root(w) for f in others for t in (f.label, *f.sites, *(" ".join(m) for m in f.measured)) for w in stems(t)
+    }
+    studies = {i for m in claim.parsed.studies for i in range(m.start, m.end)}
+    said = {
+        root(w)
+        for i, w in enumerate(claim.parsed.words)
+        if w.isalpha() and len(w) > 2 and i not in studies and w not in claim.book.common
+    }
+    return not said & (own - theirs) and said <= theirs
+
+
+def _quoted(claim: Claim) -> bool:
+    """Does the sentence say in so many words what is said beside the facts ("expected flow voids")?"""
+    words = " ".join(claim.parsed.words)
+    for note in (n for t in claim.cited.texts for n in t.split(";")):
+        said = stems(note)
+        if len(said) > 1 and ":" not in said and (at := words.find(" ".join(said))) >= 0:
+            return not _DENIALS & set(words[:at].split()[-4:])
+    return False
 
 
 def _denying(claim: Claim) -> bool:
@@ -188,6 +217,8 @@ def doubt(claim: Claim) -> Found | None:
     for at, word in enumerate(claim.parsed.words):
         if word in {"unlikely", "doubtful", "improbable"} and any(f.presence == "absent" for f in facts):
             continue
+        if word in LIKELY and claim.parsed.words[at + 1 : at + 2] in IN:
+            continue  # "probably within the middle lobe": the place alone is in doubt
         if _CAUSES & set(claim.parsed.words[at + 1 : at + 4]):
             continue  # "possibly positional", "may be accentuated by the projection": the finding itself is firm
         if word in _HEDGES and at not in free and not claim.cited.says(word):
@@ -306,6 +337,10 @@ def levels(claim: Claim) -> Found | None:
             m.group(1).lower() for f in claim.cited.facts for s in (f.label, *f.sites) for m in pattern.finditer(s)
         }
         told = {m.group(1).lower() for m in pattern.finditer(claim.text)}
+        if pattern is _GRADE:
+            cited |= {m.group(1).lower() for t in measured_texts(claim) for m in pattern.finditer(t)}
+            if graded(tuple(told)) <= graded(tuple(cited)):
+                continue
         if pattern is _LEVEL and claim.modality == "MR":
             told -= {"t1", "t2"}
         if pattern is _ORDINAL:

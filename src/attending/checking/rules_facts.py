@@ -7,7 +7,7 @@ import re
 from ..terms import Assertion, Parsed, Quantity
 from ..terms.quantities import UNITS, same_unit
 from ..terms.tokens import root
-from . import rules_cues, rules_places
+from . import rules_cues, rules_omission, rules_places, rules_values
 from .cited import SIDE_WORDS, Claim, Fact
 from .found import Found, contradicted, unknown
 from .relate import related, surface
@@ -35,6 +35,15 @@ _DIFFUSE = frozenset(
      "pulmonary vascular congestion", "flattened diaphragm", "cystic fibrosis"}
 )  # fmt: skip
 _PAIRED = {"bibasilar", "biapical", "bibasal", "bihilar"}
+_FLUID = {root(w) for w in ("free", "fluid", "collection")}
+_FLUIDS = {
+    "pleural effusion",
+    "ascites",
+    "pericardial effusion",
+    "joint effusion",
+    "hemoperitoneum",
+    "fluid collection",
+}
 _SCORE = re.compile(r"\b(?:score|probability)\s*(?:of|is|:|=)?\s*$", re.IGNORECASE)
 
 
@@ -111,6 +120,8 @@ def _shown_by(claim: Claim, a: Assertion) -> list[Fact]:
         return []
     rest = [b for b in claim.parsed.assertions if b is not a]
     if a.presence == "absent":  # "no lesion suspicious for cancer"
+        if surface(claim, a) <= _FLUID:
+            return [f for f in claim.cited.facts if f.presence == "absent" and f.names & _FLUIDS]
         pointed = re.match(r"\s*(?:suspicious|suspected|suggest|concerning|worrisome|typical)", claim.text[a.span[1] :])
         absent = [f for f in claim.cited.facts if f.presence == "absent"]
         return absent if pointed and surface(claim, a) <= _POINTERS else []
@@ -150,10 +161,14 @@ def _others(claim: Claim, q: Quantity, a: Assertion, near: list[Fact]) -> bool:
     labels = {f.label for f in near}
     named = {n for b in claim.parsed.assertions for n in (b.finding, *claim.book.ancestors(b.finding))}
     owners = [f for f in claim.cited.facts if f not in near and any(q.agrees(v, u) for v, u in f.numbers)]
+    if rules_values.named_owner(claim, q, near):
+        return True
     if any(not f.names & named for f in owners) and q.unit != "1":
         return True  # of a finding that stands there under no name of its own
     if any(f.label in labels and any(q.agrees(v, u) for v, u in f.numbers) for f in claim.cited.facts):
-        return len(near) == 1 and near[0].side is not None  # the rule "pairs" holds it against its side
+        return a.kind == "structure" or (
+            len(near) == 1 and near[0].side is not None
+        )  # the rule "pairs" holds it against its side
     nearby = [b for b in claim.parsed.assertions if b.span[0] > q.span[0] and a.span[0] < q.span[0]]
     if not nearby or re.search(r"[;.)]", claim.text[q.span[1] : nearby[0].span[0]]):
         return False
@@ -175,7 +190,7 @@ def _of_measurement(claim: Claim, a: Assertion) -> Found | None:
     return next((found for found in wrong if found is not None), None)
 
 
-def _unrelated(claim: Claim, a: Assertion) -> Found:
+def _unrelated(claim: Claim, a: Assertion) -> Found | None:
     above = set(claim.book.ancestors(a.finding))
     if a.presence != "absent" and (
         denied := next((f for f in claim.everything if f.presence == "absent" and f.names & above), None)
@@ -185,6 +200,9 @@ def _unrelated(claim: Claim, a: Assertion) -> Found:
         stated = next((f for f in claim.everything if f.presence == "present" and a.finding in f.broader), None)
         if stated is not None:
             return contradicted("negation", f"denies {a.finding}; what is cited states {stated.label}")
+    told = [f for f in claim.cited.facts if all(any(q.agrees(v, u) for v, u in f.numbers) for q in a.quantities)]
+    if a.kind == "structure" and any(rules_omission.defines(claim, f) for f in told):
+        return None
     if a.kind == "structure":
         return contradicted("invented", f"gives a number for {a.finding}, which nothing cited measures")
     if a.kind == "normal":

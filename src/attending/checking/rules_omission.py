@@ -6,6 +6,7 @@ from ..terms.scope import kinds
 from ..terms.tokens import root, stems
 from .cited import ANATOMICAL_SIDES, Claim, Fact, spoken
 from .found import Found, contradicted, unknown
+from .rules_cues import left_out
 
 _SIDED = {"left", "right", "bilateral", "bilaterally", "both", "leftward", "rightward", "either"}
 # Words of a fact's name by which nothing is told apart.
@@ -22,6 +23,7 @@ _WHOLE_DENIED = {
 def omission(claim: Claim) -> Found | None:
     """A cited finding that the sentence does not mention at all."""
     missing = [f for f in claim.cited.facts if f.id not in claim.matched and not _mentioned(claim, f)]
+    missing = [f for f in missing if not left_out(claim, f)]
     if not missing:
         bare = next(
             (f for f in claim.cited.facts if f.side and f.presence != "absent" and not _side_told(claim, f)), None
@@ -64,6 +66,12 @@ def alluded(claim: Claim, fact: Fact) -> bool:
     defined = {root(w) for n in (*fact.names, *fact.broader) for w in claim.book.defined.get(n, ())}
     own = spoken(w for w in stems(fact.label) if w not in _EMPTY) | defined
     return bool(own & (here - places)) or _measured_so(claim, fact)
+
+
+def defines(claim: Claim, fact: Fact) -> bool:
+    """Does a word that defines the fact stand in the sentence?"""
+    words = {root(w) for n in (*fact.names, *fact.broader) for w in claim.book.defined.get(n, ())}
+    return bool(words & {root(w) for w in claim.parsed.words})
 
 
 def _measured_so(claim: Claim, fact: Fact) -> bool:

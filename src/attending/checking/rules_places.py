@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..terms import Assertion
+from ..terms.tokens import root
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
 
@@ -40,7 +41,8 @@ def site(claim: Claim, a: Assertion, near: list[Fact]) -> Found | None:
 def _in_their_words(claim: Claim, site: str) -> bool:
     """ "The head mass" where the head of the pancreas is cited: one word may name two parts of the body."""
     for m in claim.parsed.organs:
-        if m.name == site and set(claim.parsed.words[m.start : m.end]) <= claim.cited.words:
+        words = claim.parsed.words[m.start : m.end]
+        if m.name == site and (set(words) <= claim.cited.words or {root(w) for w in words} <= claim.cited.roots):
             return True
     return False
 

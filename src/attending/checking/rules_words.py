@@ -91,6 +91,8 @@ _PLACE = re.compile(
     r"(?:al|ar|ic|eal|ial|ary|ine|ian|ean|an|ular|oid|uous|ual|ous|ous)$"
 )
 _NOT_DISEASE = frozenset(["diagnosis", "prognosis", "hypothesis", "anastomosis", "coma", "aroma", "dosis"])
+# "R > L", "> 3 cm": marks of comparison, no markup.
+_ORDERED = re.compile(r"\b(?:r|l|right|left) ?[<>] ?(?=(?:r|l|right|left)\b)|[<>] ?(?==? ?\d)", re.IGNORECASE)
 _COUNTED = {
     "score", "probability", "volume", "ml", "mm", "diameter", "depth", "thickness", "density", "cm", "length", "size",
 }  # fmt: skip
@@ -102,7 +104,7 @@ def garble(claim: Claim) -> Found | None:
     words = re.findall(r"[^\W\d_]+", claim.text)
     if not words:
         return contradicted("garble", "holds no words")
-    if (hit := _META.search(claim.text)) is not None:
+    if (hit := _META.search(_ORDERED.sub(" ", claim.text))) is not None:
         return contradicted("garble", f"holds text that is no report ({hit.group().strip()!r})")
     if _OTHER.search(claim.text):
         return contradicted("garble", "holds characters that English reports do not use")
@@ -134,7 +136,7 @@ def _valueless(claim: Claim) -> str | None:
     """A score, probability or size that is spoken of without its number."""
     text = claim.text
     for hit in _SCORED.finditer(text):
-        near = text[max(0, hit.start() - 25) : hit.end() + 45]
+        near = text[max(0, hit.start() - 25) : hit.end() + 90].partition(";")[0]
         if not re.search(r"\d", near) and not re.search(r"calibrated", text, re.IGNORECASE):
             return hit.group().lower()
     size = _SIZED.search(text)
@@ -310,12 +312,31 @@ def unknown_words(claim: Claim) -> Found | None:
     return None
 
 
+def _measuring(claim: Claim) -> set[int]:
+    """Places of the words of a quantity: its number and unit."""
+    spans = [q.span for q in claim.parsed.quantities]
+    return {i for i, t in enumerate(claim.parsed.tokens) if any(a <= t.start < b for a, b in spans)}
+
+
+def _denied(claim: Claim) -> set[int]:
+    """Places between a denial and the finding it denies: "no duct dilatation" is narrower than what is cited."""
+    out: set[int] = set()
+    found = claim.parsed.found
+    for n, m in enumerate(found[1:], 1):
+        if kinds(m) & {"finding", "state"} and m.presence == "absent" and "neg-pre" in kinds(found[n - 1]):
+            out |= set(range(found[n - 1].end, m.start))
+    return out
+
+
 def _qualifier(claim: Claim) -> str | None:
     """A word that narrows a finding ("tension", "burst") and that neither the finding's name nor the evidence holds."""
     inside = {i: m for m in claim.parsed.found if "finding" in kinds(m) for i in range(m.start, m.end)}
     here = {w for o in _organs(claim) for w in claim.book.organ_words.get(o, ())}
     placed = {i for m in claim.parsed.found if "finding" not in kinds(m) for i in range(m.start, m.end)}
+    spared = _measuring(claim) | _denied(claim)
     for at, word in enumerate(claim.parsed.words):
+        if at in spared:
+            continue
         if word in claim.book.common or claim.cited.says(word) or word not in claim.book.words or not word.isalpha():
             continue
         mention = inside.get(at)
@@ -336,10 +357,12 @@ def _organs(claim: Claim) -> set[str]:
 
 
 def _strange(claim: Claim) -> list[str]:
+    measuring = _measuring(claim)
     return [
         t.stem
-        for t in claim.parsed.tokens
-        if t.stem[0].isalpha()
+        for i, t in enumerate(claim.parsed.tokens)
+        if i not in measuring
+        and t.stem[0].isalpha()
         and len(t.stem) > 1
         and t.stem not in claim.book.words
         and root(t.stem) not in claim.book.plain_roots

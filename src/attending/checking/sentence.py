@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..records import CaseFacts, Evidence, Finding, Judged
-from . import rules_cues, rules_facts, rules_omission, rules_places, rules_words
+from . import rules_clauses, rules_cues, rules_facts, rules_omission, rules_places, rules_values, rules_words
 from .cited import Claim, claim
 from .found import Found
 
@@ -18,16 +18,26 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("polarity", rules_cues.polarity),
     ("denial", rules_cues.denial),
     ("doubt", rules_cues.doubt),
+    ("clauses", rules_clauses.clauses),
+    ("exceptions", rules_clauses.exceptions),
+    ("antonyms", rules_clauses.antonyms),
+    ("not_normal", rules_clauses.not_normal),
     ("pairs", rules_cues.pairs),
+    ("mixed", rules_values.mixed),
+    ("previous", rules_values.previous),
+    ("weights", rules_values.weights),
+    ("curves", rules_values.curves),
     ("nouns", rules_cues.nouns),
     ("silent", rules_facts.silent),
     ("side", rules_facts.side_words),
     ("number", rules_facts.loose_numbers),
     ("levels", rules_cues.levels),
+    ("schemes", rules_values.schemes),
     ("counts", rules_cues.counts),
     ("judgement", rules_words.judgement),
     ("recommendation", rules_words.recommendation),
     ("anatomy", rules_places.anatomy),
+    ("states", rules_clauses.states),
     ("unknown_words", rules_words.unknown_words),
     ("omission", rules_omission.omission),
 )
@@ -68,6 +78,9 @@ def _supported(held: Claim, sentence: str) -> Judged:
     if held.parsed.assertions:
         labels = list(dict.fromkeys(a.finding for a in held.parsed.assertions))
         return Judged(sentence, "supported", "facts", f"agrees with what is cited on {', '.join(labels)}")
+    named = held.parsed.findings
+    if named and all(m.silent for m in named):
+        return Judged(sentence, "supported", "facts", "says what was not assessed")
     firm = any(f.presence != "absent" for f in held.cited.facts)
     if firm and rules_cues.denies(held):
         return Judged(sentence, "unknown", "no_assertion", "denies something; what is cited is not absent")

@@ -99,7 +99,7 @@ class Lexicon:
         for name, head in heard:
             if head:
                 more.setdefault(head, []).append(((head,), [Entry("finding", name)]))
-        return replace(self, terms={**self.terms, **terms}, extra=more)
+        return replace(self, terms={**terms, **self.terms}, extra=more)
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """The broader findings of a finding, or the containers of an organ, nearest first."""

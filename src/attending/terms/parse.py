@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
-from ..records import Code, Presence, Side
 from . import order, scope
+from .assertion import Assertion, merge, side_of
 from .lexicon import Entry, Lexicon, lexicon
 from .quantities import Quantity, quantities
 from .scope import Mention, kinds
@@ -22,34 +22,26 @@ _OWN_BEFORE = {
     "is", "score", "=", ":", "by", "volume", "(", "and", "are",
     "was", "approximately", "to", "x", ",", "diameter", "size", "ratio", "than", "at", "about", "length",
 }  # fmt: skip
+_DEVICE_NOUNS = {
+    "catheter",
+    "tube",
+    "line",
+    "lead",
+    "wire",
+    "device",
+    "generator",
+    "drain",
+    "tip",
+    "hardware",
+    "tubing",
+}
+_BE = {"is", "are", "was", "were", "remain", "show"}
+_ADJECTIVE = ("al", "ar", "ic", "ary", "ous")
 _SMALL = {"of", "the", "a", "an", "left", "right", "both"}
 _EXAMINATIONS = {
     "radiograph", "xray", "film", "ct", "mri", "mr", "scan", "ultrasound", "sonogram", "examination", "exam", "study",
     "image", "imaging", "view", "series", "tomography", "radiography", "sonography", "picture", "slice",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Assertion:
-    """What a sentence says of one finding.
-
-    finding    preferred name, lower case (for a measured structure, the structure's name).
-    site       preferred name of the part of the body, lower case; sites has all that are named.
-    span       character places of the finding's words in the sentence.
-    kind       "finding"; "normal" where a statement of normality denies it; "structure" for a measured body part.
-    more       the side that is said to be the worse one ("bilateral effusions, left greater than right").
-    """
-
-    finding: str
-    code: Code
-    presence: Presence
-    side: Side | None
-    site: str | None
-    span: tuple[int, int]
-    quantities: tuple[Quantity, ...] = ()
-    sites: tuple[str, ...] = ()
-    kind: str = "finding"
-    more: str | None = None
 
 
 def parse(sentence: str) -> tuple[Assertion, ...]:
@@ -83,9 +75,9 @@ class Parsed:
         structures = self._structures(made)
         everything = sorted((*made, *structures), key=lambda m: m.start)
         owned = self._own(everything)
-        out = [a for m in everything if not m.silent for a in self._by_side(m, owned.get(id(m), ()))]
+        out = [a for m in everything if not m.silent for a in self._byside_of(m, owned.get(id(m), ()))]
         out += [a for m in normal if not m.silent for a in self._denials(m)]
-        self.assertions: tuple[Assertion, ...] = tuple(sorted(_merge(out), key=lambda a: a.span))
+        self.assertions: tuple[Assertion, ...] = tuple(sorted(merge(out), key=lambda a: a.span))
 
     def _studies(self) -> list[Mention]:
         """Parts of the body that name an examination and no place: "chest radiograph", "MRI of the brain"."""
@@ -109,6 +101,16 @@ class Parsed:
                 one.kind == two.kind == "finding" and one.end == two.start and two.name in self.book.ancestors(one.name)
             ):
                 two.kind, two.also = "noun", ()  # "cavitary lung lesion" is one finding
+            elif (
+                self._device(one)
+                and self._device(two)
+                and one.end == two.start
+                and set(self.words[two.start : two.end]) <= _DEVICE_NOUNS
+            ):
+                two.kind, two.also = "noun", ()  # "shunt catheter"
+
+    def _device(self, m: Mention) -> bool:
+        return m.kind == "finding" and "medical device" in (m.name, *self.book.ancestors(m.name))
 
     # sides ---------------------------------------------------------------------------------------------------------
 
@@ -129,9 +131,17 @@ class Parsed:
             if "organ" in kinds(mention):
                 mention.sides.add(side)
                 continue
-            target = self._next_named(mention) or self._last_named(mention)
+            target = self._spoken_of(mention) or self._next_named(mention) or self._last_named(mention)
             if target is not None:
                 target.sides.add(side)
+
+    def _spoken_of(self, mention: Mention) -> Mention | None:
+        """ "..., but the left is narrowed": the side is the subject of the finding that follows."""
+        if self.words[mention.end : mention.end + 1] == [] or self.words[mention.end] not in _BE:
+            return None
+        high = min((h for h in self.marks if h > mention.start), default=len(self.words))
+        said = [m for m in self.found if mention.end < m.start < high and m.kind == "finding"]
+        return said[0] if said and self.words[mention.start - 1 : mention.start] == ["the"] else None
 
     def _count(self, both: Mention) -> bool:
         """ "Two nodules, both in the right lung": both of them, not both sides."""
@@ -233,6 +243,8 @@ class Parsed:
 
     def _inside(self, mention: Mention) -> list[Mention]:
         """The part of the body that a wording of a finding holds itself: the rib of a "rib fracture"."""
+        if mention.end - mention.start == 1 and self.words[mention.start] in self.book.stands_for:
+            return []  # an abbreviation stands for the whole name
         for at in range(mention.start, mention.end):
             for phrase, entries in self.book.wordings.get(self.words[at], ()):
                 organ = next((e for e in entries if e.kind == "organ"), None)
@@ -285,6 +297,8 @@ class Parsed:
                 free = [o for o in free if o.start < later] or free
             for organ in free:
                 organ.used = True
+                if any(o.start == organ.end for o in free) and self.words[organ.end - 1].endswith(_ADJECTIVE):
+                    continue  # "retroperitoneal lymph nodes": a place of the next one
                 denied = state.presence == "absent"
                 item = Mention("normal", _organ(organ), organ.start, organ.end, sides=set(organ.sides))
                 item.presence = "present" if denied else ("uncertain" if state.presence == "uncertain" else "absent")
@@ -296,7 +310,7 @@ class Parsed:
     def _denials(self, organ: Mention) -> list[Assertion]:
         term = self.book.organs[organ.name]
         span = (self.tokens[organ.start].start, self.tokens[organ.end - 1].end)
-        side = _side(organ.sides)
+        side = side_of(organ.sides)
         names = term.denies if organ.presence == "absent" else term.denies[:1]
         return [
             Assertion(n, self.book.terms[n].code, organ.presence, side, organ.name, span, (), (organ.name,), "normal")
@@ -345,22 +359,22 @@ class Parsed:
                 owned.setdefault(id(choice), []).append(quantity)
         return {key: tuple(value) for key, value in owned.items()}
 
-    def _by_side(self, mention: Mention, own: tuple[Quantity, ...]) -> list[Assertion]:
+    def _byside_of(self, mention: Mention, own: tuple[Quantity, ...]) -> list[Assertion]:
         """One assertion, or one for each side where a finding lies in unlike places left and right."""
         whole = self._assertion(mention, own)
-        sided = {_side(o.sides) for o in mention.sites if o.sides}
+        sided = {side_of(o.sides) for o in mention.sites if o.sides}
         if len(sided) < 2 or len({_organ(o) for o in mention.sites}) < 2:
             return [whole]
         out = []
         for side in ("left", "right", "bilateral"):
-            here = tuple(dict.fromkeys(_organ(o) for o in mention.sites if _side(o.sides) == side))
+            here = tuple(dict.fromkeys(_organ(o) for o in mention.sites if side_of(o.sides) == side))
             if here:
                 out.append(replace(whole, side=side, site=here[0], sites=here))
         return out
 
     def _assertion(self, mention: Mention, own: tuple[Quantity, ...]) -> Assertion:
         span = (self.tokens[mention.start].start, self.tokens[mention.end - 1].end)
-        side = _side(mention.sides)
+        side = side_of(mention.sides)
         sites = tuple(dict.fromkeys(_organ(o) for o in mention.sites))
         if mention.kind == "structure":
             term = self.book.organs[mention.name]
@@ -374,17 +388,3 @@ class Parsed:
 
 def _organ(mention: Mention) -> str:
     return mention.name if mention.kind == "organ" else next(e.name for e in mention.also if e.kind == "organ")
-
-
-def _side(sides: set[str]) -> Side | None:
-    if "bilateral" in sides or sides >= {"left", "right"}:
-        return "bilateral"
-    return "left" if "left" in sides else "right" if "right" in sides else None
-
-
-def _merge(assertions: list[Assertion]) -> list[Assertion]:
-    """One assertion for a finding that a statement of normality and its own mention both give."""
-    seen: dict[tuple[object, ...], Assertion] = {}
-    for a in assertions:
-        seen.setdefault((a.finding, a.presence, a.side, a.site, tuple(q.span for q in a.quantities)), a)
-    return list(seen.values())

@@ -34,6 +34,7 @@ _OPENERS = {
     "mildly", "interval", "with", "improved", "increased", "persistent", "again", "status", "prior",
     "healed", "low", "although",
 }  # fmt: skip
+_VERSUS = {"versus", "vs", "vs."}
 _DOUBTS = {
     "possible", "possibly", "probable", "probably", "suspected", "questionable", "likely", "?", "equivocal", "presumed",
 }  # fmt: skip
@@ -111,6 +112,7 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
             doubted = doubt and doubt[0] in _DOUBTS and "no" not in segment
             closes = word == "," and segment[-1:] and segment[-1] in _DOUBTS and not {"or", "nor", "no"} & set(segment)
             joined = word == "and" and segment[:1] in (["there"], ["with"])
+            joined = joined or (word == "," and words[max(0, i - 2) : i] in (["nil", "acute"], ["nothing", "acute"]))
             if stated or opens or closed or doubted or joined or closes:
                 soft.append(i)
     return sorted(hard), sorted(soft)
@@ -145,19 +147,27 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
                     target.silent = True
             continue
         ahead = _reach(cue.end, True, stops, len(words))
+        if cue.name == "non":  # "non compressible veins": the next word alone
+            ahead = min(ahead, cue.end + 1)
         follows = any(cue.end <= m.start < ahead and "finding" in kinds(m) for m in targets)
-        if "neg-pre" in has and ("neg-post" not in has or follows):
+        ahead = min(ahead, _broad_end(cue, targets, words))
+        forward = cue.name == "none" and words[cue.end : cue.end + 1] not in ([], *([w] for w in _AFTER_NONE))
+        if ("neg-pre" in has and ("neg-post" not in has or follows)) or forward:
             ahead = min(ahead, _list_end(cue, targets, words, ahead))
             negated |= {id(m) for m in targets if cue.end <= m.start < ahead} - _telegraphic(cue, found, words)
         elif "neg-post" in has:
             denied = {id(m) for m in _before(cue, targets, words, stops, hard)}
             negated |= denied or {id(m) for m in targets if cue.end <= m.start < ahead}
+        if _of_place(cue, words):
+            continue  # "a nodule, probably within the middle lobe": the place is in doubt
         if "unc-pre" in has and not ("unc-post" in has and not follows):
             doubted |= {id(m) for m in targets if cue.end <= m.start < _reach(cue.end, True, stops, len(words))}
-        if "unc-post" in has and not ("unc-pre" in has and follows and cue.name not in {"versus", "vs", "vs."}):
+        if "unc-post" in has and not ("unc-pre" in has and follows and cue.name not in _VERSUS):
             before = _before(cue, targets, words, stops, hard)
-            doubted |= {id(m) for m in (before[-1:] if cue.name in {"versus", "vs", "vs."} else before)}
-        elif cue.name in {"versus", "vs", "vs."}:
+            if cue.name in _VERSUS and before and _represented(words, before[-1].start):
+                continue
+            doubted |= {id(m) for m in (before[-1:] if cue.name in _VERSUS else before)}
+        elif cue.name in _VERSUS:
             doubted |= {id(m) for m in _before(cue, targets, words, stops, hard)[-1:]}
     first_doubt = {id(m): i for i, m in enumerate(found) if id(m) in doubted}
     _alternatives(words, targets, negated, doubted)
@@ -173,6 +183,23 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
             before = _before(cue, targets, words, stops, hard)
             for target in before:
                 target.presence = "uncertain"
+
+
+def _of_place(cue: Mention, words: list[str]) -> bool:
+    return cue.name in LIKELY and cue.start > 0 and words[cue.end : cue.end + 1] in IN
+
+
+def _broad_end(cue: Mention, targets: list[Mention], words: list[str]) -> int:
+    """ "No acute disease, scarring of both apices": after a broad denial a list without "or" states what comes next."""
+    inside = [m for m in targets if m.start >= cue.end and "finding" in kinds(m)]
+    if not {"neg-pre"} & kinds(cue) or len(inside) < 2 or cue.name == "non":
+        return len(words)
+    first, second = inside[:2]
+    between = words[first.end : second.start]
+    broad = words[first.end - 1] in _BROAD and second.name != first.name
+    if broad and "," in between and not _JOINED & set(words[first.end :]) and words.count(",") == 1:
+        return first.end + between.index(",")
+    return len(words)
 
 
 def _telegraphic(cue: Mention, found: list[Mention], words: list[str]) -> set[int]:
@@ -199,6 +226,14 @@ def _list_end(cue: Mention, targets: list[Mention], words: list[str], ahead: int
     return ahead
 
 
+_AFTER_NONE = {
+    ",", ".", ";", "seen", "identified", "present", "visible", "noted", "detected", "is", "are", "found",
+    "demonstrated",
+}  # fmt: skip
+LIKELY = {"probably", "possibly", "likely", "perhaps", "most likely", "presumably"}
+IN = (["within"], ["in"], ["at"], ["along"], ["on"], ["overlying"], ["inside"])
+_BROAD = {"disease", "abnormality", "process", "finding", "pathology"}
+_JOINED = {"or", "and", "nor", "no", "without", "is", "are", "including", "include", "e"}
 _STRONG = {
     "cannot be excluded", "can not be excluded", "cannot be ruled out", "can not be ruled out", "not excluded",
     "is not excluded", "not ruled out", "cannot be entirely excluded", "cannot be completely excluded",
@@ -225,5 +260,22 @@ def _alternatives(words: list[str], targets: list[Mention], negated: set[int], d
     for one, two in pairwise(findings):
         between = words[one.end : two.start]
         joined = "or" in between or ("/" in between and len(between) <= 3)
+        if _represented(words, one.start):
+            continue
         if joined and len(between) <= 5 and id(one) not in negated and id(two) not in negated:
             doubted |= {id(one), id(two)}
+
+
+def _represented(words: list[str], at: int) -> bool:
+    """ "Which represents atelectasis or infiltrate": said firmly, unless a word of doubt stands before it."""
+    lead = words[max(0, at - 4) : at]
+    if "represent" not in lead:
+        return False
+    verb = at - len(lead) + lead.index("represent")
+    return not _HEDGED & set(words[max(0, verb - 4) : verb])
+
+
+_HEDGED = {
+    "may", "might", "could", "can", "likely", "probably", "possibly", "would", "should", "not", "to", "whether", "if",
+    "perhaps", "presumably", "must", "uncertain", "thought", "felt",
+}  # fmt: skip

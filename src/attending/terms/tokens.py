@@ -16,7 +16,8 @@ _NOT_ISE = frozenset(
      "supervised",
      "supervise", "surprise", "comprise", "comprised", "comprises", "comprising", "clockwise", "lengthwise", "bruised",
      "bruise", "enterprise", "promise", "promised", "compromise", "compromised", "raising", "revised", "devised",
-     "anticlockwise", "appraised", "arising", "disguised", "premise"}
+     "anticlockwise", "appraised", "arising", "disguised", "premise",
+     "bruising", "bruises", "raise", "raised", "rise", "poised", "noise"}
 )  # fmt: skip
 _PREFIXES = frozenset(
     {
