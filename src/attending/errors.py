@@ -11,7 +11,9 @@
     │   ├── TooLarge                    more voxels or bytes than the site allows
     │   ├── GeometryRefused             slices that cannot be stacked without inventing space
     │   ├── SameUidOtherBytes           a known SOP Instance UID with other content
-    │   └── ModalityUndeclared          a picture or NIfTI without a declared modality
+    │   ├── ModalityUndeclared          a picture or NIfTI without a declared modality
+    │   ├── PromptRefused               a prompt that is empty, outside the image, contradictory, or of a kind not taken
+    │   └── QuestionRefused             a question that is empty, too long, or cannot be about this study
     ├── ModelRefused                    a model or data set may not or cannot be used
     │   ├── UnknownModel                no such id in the catalog
     │   ├── NotPulled                   known, but its files are not in the cache
@@ -20,7 +22,10 @@
     │   ├── LicenceRefused              the licence is missing or forbids this use
     │   ├── ExtraMissing                an optional library is not installed
     │   ├── PluginFailed                a plugin could not be loaded, or broke its contract
-    │   └── NotAdmitted                 the card does not admit this image
+    │   ├── NotAdmitted                 the card does not admit this image
+    │   ├── NotLooking                  its answers do not change when the image does
+    │   ├── OutOfMemory                 it needs more memory than this machine can give
+    │   └── WorkerFailed                its process ended, hung, or answered nonsense
     ├── SiteError                       site.toml is missing a key, has an unknown one, or a wrong value
     │   ├── UnknownPerson               --by names nobody in site.toml
     │   └── RoleRefused                 that person lacks the role
@@ -146,6 +151,26 @@ class ExtraMissing(ModelRefused):
 
 class PluginFailed(ModelRefused):
     """A plugin could not be loaded, or broke its contract."""
+
+
+class PromptRefused(InputRefused):
+    """A prompt that is empty, outside the image, contradictory, or of a kind that the model does not take."""
+
+
+class QuestionRefused(InputRefused):
+    """A question that is empty, too long, or cannot be about this study."""
+
+
+class NotLooking(ModelRefused):
+    """The model's answers do not change when the image does."""
+
+
+class OutOfMemory(ModelRefused):
+    """The model needs more memory than this machine can give."""
+
+
+class WorkerFailed(ModelRefused):
+    """The model's process ended, hung, or answered nonsense."""
 
 
 class NotAdmitted(ModelRefused):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..records import Code
 
 Use = Literal["care", "teach", "view"]
-ProtocolName = Literal["Segmenter", "Encoder", "Detector", "Writer"]
+ProtocolName = Literal["Segmenter", "Prompted", "Encoder", "TextEncoder", "Detector", "Locator", "Writer", "Reader"]
 FACTS = ("view", "body_part", "sequence")
 
 

@@ -17,13 +17,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Detection, Image, LabelMap
+from ..records import Answer, Detection, Image, LabelMap, Located, Masked, Prompts
 from .card import Card
 
 Progress = Callable[[float, str], None]
 """Called with a fraction in 0..1 and a few words; never with anything of the patient."""
 
-PROTOCOLS = ("Segmenter", "Encoder", "Detector", "Writer")
+PROTOCOLS = ("Segmenter", "Prompted", "Encoder", "TextEncoder", "Detector", "Locator", "Writer", "Reader")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,34 @@ class Segmenter(Plugin, Protocol):
         ...
 
 
+class Session(Protocol):
+    """One image taken up by a Prompted model, its embedding kept: a prompt costs only the decoder."""
+
+    def predict(self, prompts: Prompts) -> Masked:
+        """The mask for all prompts so far (they replace those of the call before). On the image's own grid.
+
+        Raises PromptRefused for prompts that are empty, outside the image, contradictory, or of a kind it cannot use.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of the embedding. Twice is fine."""
+        ...
+
+
+@runtime_checkable
+class Prompted(Plugin, Protocol):
+    """Image + prompts -> mask. modes names the prompts it takes: "point", "box", "scribble", "lasso", "mask", "text",
+    "none" (everything, unasked)."""
+
+    @property
+    def modes(self) -> tuple[str, ...]: ...
+
+    def session(self, image: Image, progress: Progress | None = None) -> Session:
+        """Takes the image up (the costly part). Raises NotAdmitted for an image that the card does not admit."""
+        ...
+
+
 @runtime_checkable
 class Detector(Plugin, Protocol):
     """Image -> one Detection per class it knows, in the card's order of labels."""
@@ -105,6 +133,40 @@ class Encoder(Plugin, Protocol):
 
     def encode(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """(n, d) float32, finite; row i does not depend on the other images."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Plugin, Protocol):
+    """Texts -> vectors. An image-text model is an Encoder too, with one space for both."""
+
+    @property
+    def space(self) -> str: ...
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) float32, finite; row i does not depend on the other texts."""
+        ...
+
+
+@runtime_checkable
+class Locator(Plugin, Protocol):
+    """Image + phrase -> places: boxes or heat maps, best first; empty where it finds none."""
+
+    def locate(self, image: Image, phrase: str, progress: Progress | None = None) -> tuple[Located, ...]: ...
+
+
+@runtime_checkable
+class Reader(Plugin, Protocol):
+    """Images + question -> answer. Must pass the image-dependence gate before it may answer."""
+
+    def answer(
+        self, images: Sequence[Image], question: str, *, max_tokens: int = 120, timeout_s: float = 60.0
+    ) -> Answer:
+        """No images: text alone (only the image-dependence gate asks so). Deterministic (temperature 0)."""
+        ...
+
+    def close(self) -> None:
+        """Frees memory and sockets. Twice is fine."""
         ...
 
 
@@ -131,5 +193,14 @@ class Writer(Plugin, Protocol):
 
 def protocols_of(plugin: object) -> tuple[str, ...]:
     """The names of the protocols that an object has the methods of, in PROTOCOLS' order."""
-    kinds = {"Segmenter": Segmenter, "Encoder": Encoder, "Detector": Detector, "Writer": Writer}
+    kinds = {
+        "Segmenter": Segmenter,
+        "Prompted": Prompted,
+        "Encoder": Encoder,
+        "TextEncoder": TextEncoder,
+        "Detector": Detector,
+        "Locator": Locator,
+        "Writer": Writer,
+        "Reader": Reader,
+    }
     return tuple(name for name in PROTOCOLS if isinstance(plugin, kinds[name]))
