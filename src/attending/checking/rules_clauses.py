@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..terms.scope import kinds
 from ..terms.tokens import root, stems
+from . import rules_cues
 from .cited import Claim, Fact, spoken
 from .found import Found, contradicted, unknown
 
@@ -21,6 +22,14 @@ _VAGUE = {
         "change",
         "finding", "disease", "acute", "focal", "process", "lesion", "size", "sign", "structure", "enlargement",
         "upper", "lower", "medial", "lateral", "anterior", "posterior", "lobe",
+    )
+}  # fmt: skip
+_DEGREES = {
+    root(w)
+    for w in (
+        "low", "high", "increased", "reduced", "decreased", "enlarged", "enlargement", "prominent", "dilated",
+        "elevated",
+        "large", "small", "dilatation", "thickening", "thickened", "widening", "narrowing",
     )
 }  # fmt: skip
 _EXCEPT = {"except", "apart", "beyond", "save", "barring", "bar", "besides"}
@@ -62,6 +71,37 @@ def clauses(claim: Claim) -> Found | None:
             return contradicted("negation", f"denies {fact.label}, which is cited as present")
         if fact.presence == "absent" and not told and not before and not _shared(words, high):
             return contradicted("negation", f"states {fact.label}; what is cited denies it")
+    return None
+
+
+def doubts(claim: Claim) -> Found | None:
+    """A doubtful fact that is named without any word of doubt."""
+    if rules_cues.hedged(claim) or any(a.presence == "uncertain" for a in claim.parsed.assertions):
+        return None
+    words = claim.parsed.words
+    for fact in claim.cited.facts:
+        own, rest = _own(claim, fact)
+        if fact.presence != "uncertain" or fact.id in claim.matched or not own | rest:
+            continue
+        label = {root(w) for w in stems(fact.label)}
+        if label <= spoken(words):
+            return contradicted("negation", f"states {fact.label}; what is cited is in doubt")
+    return None
+
+
+def made_normal(claim: Claim) -> Found | None:
+    """ "Normal lung volumes" where low ones are cited."""
+    words = claim.parsed.words
+    for fact in claim.cited.facts:
+        label = {root(w) for w in stems(fact.label)}
+        rest = label - _DEGREES
+        if fact.presence != "present" or rest == label or not rest or fact.id in claim.matched:
+            continue
+        for low, high in [(max(0, m.start - 4), m.end + 3) for m in claim.parsed.found if "normal" in kinds(m)]:
+            here = {root(w) for w in words[low:high]}
+            absent = any(f.presence == "absent" and {root(w) for w in stems(f.label)} & here for f in claim.cited.facts)
+            if rest <= here and not label & _DEGREES & here and not absent:
+                return contradicted("negation", f"calls normal what is cited as {fact.label}")
     return None
 
 

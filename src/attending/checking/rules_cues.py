@@ -89,10 +89,13 @@ _BEFORE = re.compile(
 _AFTER = re.compile(
     r"^\s*(?:in\s+)?(?:\w+\s+)?(deep|thick|wide|long|diameter|thickness|depth|width|length|volume)\b", re.I
 )
+_LIKELIHOOD = re.compile(r"\b(?:probability|likelihood|chance)\s+(?:of|for)\s+(?:\w+\s+){0,4}", re.IGNORECASE)
+_NOTHING = re.compile(r"\b(?:no|nothing|without)(?:\s+\w+){0,3}\s+suggest\w*", re.IGNORECASE)
 _NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|possibility|score)\b", re.IGNORECASE)
 _BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
 _LEVEL = re.compile(r"\b([CTLS]\d{1,2})\b", re.IGNORECASE)
 _LEVELS = re.compile(r"\b([CTLS])(\d{1,2})\s?(?:-|–|/|to|on)\s?[CTLS]?(\d{1,2})\b", re.IGNORECASE)
+_TO_LEVEL = re.compile(r"\b[CTLS]\d{1,2}\s?(?:to|-|–|/)\s?(T[12])\b", re.IGNORECASE)
 _GRADE = re.compile(r"\b((?:grade|stage|type|segment|class)\s+(?:\d+[ab]?|[ivx]+))\b", re.IGNORECASE)
 _NTHS = (
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
@@ -109,6 +112,9 @@ _WORD_NUMBERS = {
 def between(claim: Claim, a: Assertion, cited: Presence) -> bool:
     """ "Suggests", "consistent with", "borderline" state a present or a possible finding, "unlikely" an absent or a
     doubtful one: either is as cited, unless a stronger word of doubt stands there too."""
+    odds = [m for m in _LIKELIHOOD.finditer(claim.text[: a.span[0]]) if m.end() >= a.span[0] - 1]
+    if odds and any(q.unit in {"1", "%"} for q in claim.parsed.quantities):
+        return a.presence == "uncertain"  # "the probability of pneumonia is 0.84" leaves it to the number
     pair = {a.presence, cited}
     words = claim.parsed.words
     if _STRONG & set(words) or pair == {"present", "absent"}:
@@ -143,8 +149,10 @@ def denial(claim: Claim) -> Found | None:
         return _unchanged(claim)
     if "uncertain" in held or "present" in held:
         return None
-    told = any(q.agrees(v, u) for q in claim.parsed.quantities for f in facts for v, u in f.numbers if u != "1")
-    if not told and not _denying(claim) and not _quoted(claim) and not ("stable" in words or "unchanged" in words):
+    told = any(
+        q.agrees(v, u) for q in claim.parsed.quantities for f in facts for v, u, k in _measures(f) if k != "score"
+    )
+    if not told and not _denying(claim) and not quoted(claim) and not ("stable" in words or "unchanged" in words):
         return contradicted("negation", f"denies nothing; what is cited says {facts[0].label} is absent")
     return None
 
@@ -163,7 +171,7 @@ def polarity(claim: Claim) -> Found | None:
         elsewhere = {s for r in rivals for s in (*r.sites, *r.organs)}
         if any(a.presence == opposite and a.site in fact.sites and a.site not in elsewhere for a in named):
             return contradicted("negation", f"states {named[0].finding} as {opposite}; {fact.label} is cited otherwise")
-        told = any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers) or _quoted(claim)
+        told = any(q.agrees(v, u) for q in claim.parsed.quantities for v, u in fact.numbers) or quoted(claim)
         if fact.presence == "absent" and not told and not _denying(claim) and not left_out(claim, fact):
             return contradicted("negation", f"denies nothing; what is cited says {fact.label} is absent")
     return None
@@ -187,7 +195,7 @@ def left_out(claim: Claim, fact: Fact) -> bool:
     return not said & (own - theirs) and said <= theirs
 
 
-def _quoted(claim: Claim) -> bool:
+def quoted(claim: Claim) -> bool:
     """Does the sentence say in so many words what is said beside the facts ("expected flow voids")?"""
     words = " ".join(claim.parsed.words)
     for note in (n for t in claim.cited.texts for n in t.split(";")):
@@ -206,6 +214,14 @@ def _denying(claim: Claim) -> bool:
 def denies(claim: Claim) -> bool:
     """Does a word of denial stand anywhere in the sentence?"""
     return bool(set(claim.parsed.words) & _DENIALS)
+
+
+def hedged(claim: Claim) -> bool:
+    """Does a word of doubt stand anywhere in the sentence?"""
+    text = _NOTHING.sub(" ", claim.text)
+    if any(kinds(m) & {"unc-pre", "unc-post"} for m in claim.parsed.found) or _SOFT.search(text):
+        return True
+    return bool(_HEDGES & set(claim.parsed.words)) or _LIKELIHOOD.search(claim.text) is not None
 
 
 def doubt(claim: Claim) -> Found | None:
@@ -342,7 +358,7 @@ def levels(claim: Claim) -> Found | None:
             if graded(tuple(told)) <= graded(tuple(cited)):
                 continue
         if pattern is _LEVEL and claim.modality == "MR":
-            told -= {"t1", "t2"}
+            told -= {"t1", "t2"} - {m[1].lower() for m in _TO_LEVEL.finditer(claim.text)}
         if pattern is _ORDINAL:
             told, cited = {_NTH.get(w, w) for w in told}, {_NTH.get(w, w) for w in cited}
         if pattern is _LEVEL:

@@ -91,7 +91,7 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         agree = [f for f in side if rules_cues.between(claim, a, f.presence)]
     if not agree and a.presence == "uncertain" and _slashed(claim, a):
         agree = [f for f in side if f.presence == "present"]
-    if not agree and _pointer(claim, a, side):
+    if not agree and (_pointer(claim, a, side) or _adjective(claim, a)):
         return None
     if not agree:
         return contradicted("negation", f"states {a.finding} as {a.presence}; what is cited says {side[0].presence}")
@@ -147,6 +147,16 @@ def _slashed(claim: Claim, a: Assertion) -> bool:
     return "/" in {claim.text[a.span[0] - 1 : a.span[0]], claim.text[a.span[1] : a.span[1] + 1]}
 
 
+def _adjective(claim: Claim, a: Assertion) -> bool:
+    """ "Postsurgical effusion": a cited word that describes the finding behind it."""
+    close = any(b.span[0] - a.span[1] == 1 for b in claim.parsed.assertions)
+    return (
+        close
+        and surface(claim, a) <= claim.cited.roots
+        and claim.text[: a.span[1]].endswith(("al", "ic", "ous", "ive"))
+    )
+
+
 def _pointer(claim: Claim, a: Assertion, near: list[Fact]) -> bool:
     """ "Lesions suspicious for demyelination": the broad word claims no finding of its own."""
     if a.presence != "present" or not surface(claim, a) <= _POINTERS:
@@ -159,6 +169,8 @@ def _pointer(claim: Claim, a: Assertion, near: list[Fact]) -> bool:
 def _others(claim: Claim, q: Quantity, a: Assertion, near: list[Fact]) -> bool:
     """Is a number that stands between two findings that of the next one, or of the other side of the same structure?"""
     labels = {f.label for f in near}
+    if q.unit == "1" and _score_of(claim, q, near):
+        return True
     named = {n for b in claim.parsed.assertions for n in (b.finding, *claim.book.ancestors(b.finding))}
     owners = [f for f in claim.cited.facts if f not in near and any(q.agrees(v, u) for v, u in f.numbers)]
     if rules_values.named_owner(claim, q, near):
@@ -173,6 +185,14 @@ def _others(claim: Claim, q: Quantity, a: Assertion, near: list[Fact]) -> bool:
     if not nearby or re.search(r"[;.)]", claim.text[q.span[1] : nearby[0].span[0]]):
         return False
     return any(q.agrees(v, u) for f in related(claim, nearby[0]) for v, u in f.numbers)
+
+
+def _score_of(claim: Claim, q: Quantity, near: list[Fact]) -> bool:
+    """A score in a list ("effusion, cardiomegaly, ratio 0.61, score 0.88") may be that of the other finding."""
+    if not _SCORE.search(claim.text[: q.span[0]]):
+        return False
+    scored = [f for f in claim.cited.facts if any(words & {"score", "probability"} for words in f.measured)]
+    return not any(f in scored for f in near) and any(q.agrees(v, u) for f in scored for v, u in f.numbers)
 
 
 def _names_a_measurement(claim: Claim, a: Assertion) -> bool:
@@ -250,6 +270,8 @@ def side_words(claim: Claim) -> Found | None:
     lone = _ONLY.search(claim.text)
     if lone is not None and any(f.side == "bilateral" for f in claim.cited.facts):
         return contradicted("side", f"says {lone.group().lower()!r}; what is cited says bilateral")
+    if (single := _one_of_both(claim)) is not None:
+        return contradicted("side", f"says {single} alone; what is cited says bilateral")
     inside = {
         i
         for m in claim.parsed.found
@@ -276,6 +298,16 @@ def side_words(claim: Claim) -> Found | None:
     return contradicted("side", f"says {wrong[0]}; nothing cited gives a side")
 
 
+def _one_of_both(claim: Claim) -> str | None:
+    """One side alone, where all that is cited with a side is present on both."""
+    sided = [f for f in claim.cited.facts if f.side]
+    if not sided or any(f.side != "bilateral" or f.presence == "absent" for f in sided) or claim.cited.sides:
+        return None
+    named = {SIDE_WORDS[w] for w in claim.parsed.words if w in SIDE_WORDS}
+    both = any(w.startswith("bi") or w in {"both", "either", "each", "pair", "paired"} for w in claim.parsed.words)
+    return min(named) if len(named) == 1 and not both else None
+
+
 def _more(claim: Claim, a: Assertion) -> Found | None:
     """Which of two sides is worse must be what the evidence says."""
     said = {more for t in claim.cited.texts if (more := Parsed(t).more)}
@@ -298,6 +330,8 @@ def _number(claim: Claim, q: Quantity, near: list[Fact], what: str) -> Found | N
     comparable = [n for n in cited if same_unit(q.unit, UNITS.get(n[1].lower(), (n[1], 1.0))[0])]
     if not comparable and any(_equal(q, other) for other in claim.cited.numbers):
         return None
+    if q.unit == "%" and any(_is_ratio(q, f) for f in near):
+        return None
     if (
         q.unit == "%"
         and any(f.calibrated for f in near)
@@ -305,6 +339,17 @@ def _number(claim: Claim, q: Quantity, near: list[Fact], what: str) -> Found | N
     ):
         return None
     return _wrong_number(q, cited, claim.cited.numbers, what)
+
+
+def _is_ratio(q: Quantity, fact: Fact) -> bool:
+    """A ratio in per cent: "CTR 58 %" of a cardiothoracic ratio of 0.58."""
+    pairs = zip(fact.numbers, fact.measured, strict=False)
+    return any(
+        u == "1"
+        and words & {"ratio", "index", "fraction", "ctr"}
+        and abs(v - q.value / 100) <= q.tolerance / 100 + 1e-9
+        for (v, u), words in pairs
+    )
 
 
 def _equal(q: Quantity, other: Quantity) -> bool:
@@ -329,6 +374,8 @@ def loose_numbers(claim: Claim) -> Found | None:
     cited = [n for f in claim.everything for n in f.numbers]
     for q in claim.parsed.quantities:
         if q.span in owned or any(q.agrees(v, u) for v, u in cited) or any(_equal(q, o) for o in claim.cited.numbers):
+            continue
+        if q.unit == "%" and any(_is_ratio(q, f) for f in claim.cited.facts):
             continue
         if q.unit == "%" and any(f.calibrated and _number(claim, q, [f], "") is None for f in claim.cited.facts):
             continue

@@ -36,7 +36,7 @@ _ROMAN = {
 }
 _GENERAL = {"grade", "stage", "type", "class", "category", "segment"}
 _BEFORE = re.compile(
-    r"\b(?:previously|prior|formerly|earlier|was|from|before|compared (?:with|to))\W+(?:\w+\W+){0,2}$", re.I
+    r"\b(?:previously|prior|formerly|earlier|was|from|before|compared (?:with|to))\W+(?:[a-z]+\W+){0,2}$", re.I
 )
 _PAST = {"previous", "prior", "earlier", "former", "old", "baseline"}
 _COMMON = {root(w) for w in ("volume", "size", "diameter", "length", "width", "thickness", "of", "the", "and", "left",

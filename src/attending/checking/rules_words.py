@@ -269,6 +269,9 @@ def _alike(claim: Claim, word: str) -> bool:
 
 
 def _normal_is_cited(claim: Claim) -> bool:
+    said = {root(w) for m in claim.parsed.found if m.kind == "normal" for w in claim.parsed.words[m.start : m.end]}
+    if any(f.presence == "absent" and said & {root(w) for w in stems(f.label)} for f in claim.cited.facts):
+        return True
     if any(a.kind == "normal" for a in claim.parsed.assertions):
         return True
     # "Normal study": nothing in it is abnormal.

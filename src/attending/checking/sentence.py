@@ -19,6 +19,8 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("denial", rules_cues.denial),
     ("doubt", rules_cues.doubt),
     ("clauses", rules_clauses.clauses),
+    ("doubts", rules_clauses.doubts),
+    ("made_normal", rules_clauses.made_normal),
     ("exceptions", rules_clauses.exceptions),
     ("antonyms", rules_clauses.antonyms),
     ("not_normal", rules_clauses.not_normal),
@@ -88,6 +90,8 @@ def _supported(held: Claim, sentence: str) -> Judged:
         return Judged(sentence, "supported", "facts", "agrees with the cited measurements")
     if held.cited.facts and all(rules_omission.alluded(held, f) for f in held.cited.facts):
         return Judged(sentence, "supported", "words", "names what is cited by its own words")
+    if held.cited.facts and rules_cues.quoted(held):
+        return Judged(sentence, "supported", "words", "says what is said beside what is cited")
     own = {w for w in held.parsed.words if w.isalpha() and w not in PLAIN}
     if own and held.cited.texts and len(own & held.cited.words) >= 0.6 * len(own):
         return Judged(sentence, "supported", "words", "says what the cited evidence says")

@@ -9,39 +9,9 @@ from . import order, scope
 from .assertion import Assertion, merge, side_of
 from .lexicon import Entry, Lexicon, lexicon
 from .quantities import Quantity, quantities
+from .scaffold import ADJECTIVE, BE, DEVICE_NOUNS, EXAMINATIONS, MEANING, OWN_BEFORE, PREPOSITIONS, SMALL, TISSUES
 from .scope import Mention, kinds
 from .tokens import Token, tokenize
-
-_PREPOSITIONS = {
-    "in", "of", "at", "within", "overlying", "over", "along", "to", "near", "on", "projecting", "involving",
-    "throughout",
-    "into", "from", "adjacent", "about", "around", "under", "beneath", "above", "between",
-}  # fmt: skip
-_OWN_BEFORE = {
-    "measuring", "probability", "density", "attenuation", "measure", "measures", "measured", "of",
-    "is", "score", "=", ":", "by", "volume", "(", "and", "are",
-    "was", "approximately", "to", "x", ",", "diameter", "size", "ratio", "than", "at", "about", "length",
-}  # fmt: skip
-_DEVICE_NOUNS = {
-    "catheter",
-    "tube",
-    "line",
-    "lead",
-    "wire",
-    "device",
-    "generator",
-    "drain",
-    "tip",
-    "hardware",
-    "tubing",
-}
-_BE = {"is", "are", "was", "were", "remain", "show"}
-_ADJECTIVE = ("al", "ar", "ic", "ary", "ous")
-_SMALL = {"of", "the", "a", "an", "left", "right", "both"}
-_EXAMINATIONS = {
-    "radiograph", "xray", "film", "ct", "mri", "mr", "scan", "ultrasound", "sonogram", "examination", "exam", "study",
-    "image", "imaging", "view", "series", "tomography", "radiography", "sonography", "picture", "slice",
-}  # fmt: skip
 
 
 def parse(sentence: str) -> tuple[Assertion, ...]:
@@ -86,8 +56,8 @@ class Parsed:
             if "organ" not in kinds(m):
                 continue
             after = self.words[m.end : m.end + 1]
-            before = [w for w in self.words[max(0, m.start - 4) : m.start] if w not in _SMALL]
-            if (after and after[0] in _EXAMINATIONS) or (before and before[-1] in _EXAMINATIONS and "of" in self.words):
+            before = [w for w in self.words[max(0, m.start - 4) : m.start] if w not in SMALL]
+            if (after and after[0] in EXAMINATIONS) or (before and before[-1] in EXAMINATIONS and "of" in self.words):
                 m.kind, m.also = "study", (Entry("study", _organ(m)),)
                 out.append(m)
         return out
@@ -102,10 +72,16 @@ class Parsed:
             ):
                 two.kind, two.also = "noun", ()  # "cavitary lung lesion" is one finding
             elif (
+                one.kind == two.kind == "organ"
+                and one.end == two.start
+                and set(self.words[two.start : two.end]) <= TISSUES
+            ):
+                two.kind, two.also = "noun", ()  # "supraspinatus tendon"
+            elif (
                 self._device(one)
                 and self._device(two)
                 and one.end == two.start
-                and set(self.words[two.start : two.end]) <= _DEVICE_NOUNS
+                and set(self.words[two.start : two.end]) <= DEVICE_NOUNS
             ):
                 two.kind, two.also = "noun", ()  # "shunt catheter"
 
@@ -137,7 +113,7 @@ class Parsed:
 
     def _spoken_of(self, mention: Mention) -> Mention | None:
         """ "..., but the left is narrowed": the side is the subject of the finding that follows."""
-        if self.words[mention.end : mention.end + 1] == [] or self.words[mention.end] not in _BE:
+        if self.words[mention.end : mention.end + 1] == [] or self.words[mention.end] not in BE:
             return None
         high = min((h for h in self.marks if h > mention.start), default=len(self.words))
         said = [m for m in self.found if mention.end < m.start < high and m.kind == "finding"]
@@ -157,7 +133,7 @@ class Parsed:
             linked = {"and", "or", "/", ","} & set(between)
             if linked and not ({"left", "right"} & set(between)):
                 return None
-            if len(between) > 6 or _PREPOSITIONS & set(between) or {".", ";", "is", "are"} & set(between):
+            if len(between) > 6 or PREPOSITIONS & set(between) or {".", ";", "is", "are"} & set(between):
                 return None
             return other
         return None
@@ -261,7 +237,9 @@ class Parsed:
         before = [m for m in made if low < m.start and m.end <= organ.start]
         if after:
             between = self.words[organ.end : after[0].start]
-            if not _PREPOSITIONS & set(between) and not any(
+            if before and MEANING & set(between):
+                return before[-1]  # "a nodule in the left lung, suggesting a granulomatous process"
+            if not PREPOSITIONS & set(between) and not any(
                 n.start < after[0].start and n.start >= organ.end for n in normal
             ):
                 plain = [w for w in between if w in {",", "and", "or", "is", "are", "with", "without", "no"}]
@@ -297,7 +275,7 @@ class Parsed:
                 free = [o for o in free if o.start < later] or free
             for organ in free:
                 organ.used = True
-                if any(o.start == organ.end for o in free) and self.words[organ.end - 1].endswith(_ADJECTIVE):
+                if any(o.start == organ.end for o in free) and self.words[organ.end - 1].endswith(ADJECTIVE):
                     continue  # "retroperitoneal lymph nodes": a place of the next one
                 denied = state.presence == "absent"
                 item = Mention("normal", _organ(organ), organ.start, organ.end, sides=set(organ.sides))
@@ -349,7 +327,7 @@ class Parsed:
             after = [m for m in holders if m.start >= place and (m.start < stop or not before)]
             previous = self.words[place - 1] if place else ""
             choice: Mention | None = None
-            if before and (previous in _OWN_BEFORE or not after or before[-1].kind == "structure"):
+            if before and (previous in OWN_BEFORE or not after or before[-1].kind == "structure"):
                 choice = before[-1]
             elif after:
                 choice = after[0]

@@ -49,6 +49,7 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 
+_CENTILE = re.compile(r"\s*(?:per)?centile\b", re.IGNORECASE)
 _MINUS = re.compile(r"\b(?:minus|negative)\s$", re.IGNORECASE)
 
 # The number of the next item, left behind where a list was cut into sentences: "The lungs are clear. 2."
@@ -103,7 +104,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         digits = match.group("n") or match.group("n2")
         unit = (match.group("u") or match.group("u2") or "").lower() or None
         start, end = match.span()
-        if match.group("ord") or (unit is None and _inside(start, end, named)):
+        if (match.group("ord") and not _CENTILE.match(text, end)) or (unit is None and _inside(start, end, named)):
             continue
         number = digits.replace(",", "").replace("−", "-")
         if _MINUS.search(text[:start]):

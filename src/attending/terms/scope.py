@@ -34,6 +34,8 @@ _OPENERS = {
     "mildly", "interval", "with", "improved", "increased", "persistent", "again", "status", "prior",
     "healed", "low", "although",
 }  # fmt: skip
+_COMPATIBLE = {"compatible", "consistent", "concordant", "keeping", "line"}
+_CAUSED = {"from", "due", "secondary", "related", "because", "reflecting", "representing"}
 _VERSUS = {"versus", "vs", "vs."}
 _DOUBTS = {
     "possible", "possibly", "probable", "probably", "suspected", "questionable", "likely", "?", "equivocal", "presumed",
@@ -97,7 +99,7 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
     hard += [m.start for m in found if m.kind == "stop"]
     soft: list[int] = []
     for i, word in enumerate(words):
-        if word == "with" and i + 1 < len(words):
+        if word == "with" and i + 1 < len(words) and words[i - 1] not in _COMPATIBLE:
             soft.append(i)
         if word in {",", "and"} and i + 1 < len(words):
             end = next((j for j in range(i + 1, len(words)) if words[j] in {",", ".", ";"} or j in hard), len(words))
@@ -161,7 +163,15 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
         if _of_place(cue, words):
             continue  # "a nodule, probably within the middle lobe": the place is in doubt
         if "unc-pre" in has and not ("unc-post" in has and not follows):
-            doubted |= {id(m) for m in targets if cue.end <= m.start < _reach(cue.end, True, stops, len(words))}
+            # "may be secondary to a mass": the cause is in doubt
+            beyond = cue.end + 1 if words[cue.end : cue.end + 1] in ([w] for w in _CAUSED) else cue.end
+            doubted |= {id(m) for m in targets if cue.end <= m.start < _reach(beyond, True, stops, len(words))}
+            if beyond > cue.end:
+                continue
+        if "unc-post" in has and words[cue.end : cue.end + 1] in ([w] for w in _CAUSED):
+            # "scarring, likely from tuberculosis"
+            doubted |= {id(m) for m in targets if cue.end <= m.start < _reach(cue.end + 1, True, stops, len(words))}
+            continue
         if "unc-post" in has and not ("unc-pre" in has and follows and cue.name not in _VERSUS):
             before = _before(cue, targets, words, stops, hard)
             if cue.name in _VERSUS and before and _represented(words, before[-1].start):

@@ -10,6 +10,7 @@ _TOKEN = re.compile(r"[a-zµ][a-z0-9'’]*|\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b)?
 
 # "L 2.5 ml, R 2.9 ml"; not "L4", "L-spine", "1.2 L".
 _LETTER = re.compile(r"(?<![\w.'])(?<!\d )[LR](?![\w'-])")
+_BOTH = re.compile(r"(?<![\w/])(?:b/l|bilat)\b\.?", re.IGNORECASE)
 _ISE = re.compile(r"^([a-z]{3,})is(e|es|ed|ing|ation|ations)$")
 _NOT_ISE = frozenset(
     {"otherwise", "likewise", "exercise", "exercised", "precise", "advised", "advise", "advises", "advising",
@@ -101,6 +102,10 @@ def tokenize(text: str) -> list[Token]:
     """Hyphens and dashes separate words and are dropped: "left-sided" is two tokens. "L" and "R" alone are sides."""
     out = [Token(stem(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(text)]
     out = _joined(out, text)
+    for hit in _BOTH.finditer(text):
+        inside = [t for t in out if hit.start() <= t.start < hit.end()]
+        at = out.index(inside[0])
+        out[at : at + len(inside)] = [Token("bilateral", hit.start(), hit.end())]
     if _LETTER.search(text) is None:
         return out
     sides = {m.start(): {"L": "left", "R": "right"}[m.group()] for m in _LETTER.finditer(text)}
