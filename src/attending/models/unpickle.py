@@ -1,11 +1,13 @@
 """Tensors out of a torch state dict without torch and without running what a pickle asks for.
 
-A ``.pth`` file is a pickle: reading one the usual way runs whatever it names. Here an allow-list of four names is all
+A ``.pth`` file is a pickle: reading one the usual way runs whatever it names. Here an allow-list of names is all
 that it may name, storages are read as numbers, and the whole happens in a process of its own, at pull, never on a
 reading path: ``python -I -m attending.models.unpickle STATE_DICT OUT.npz``.
 
-Format: torch.save before zip archives: five pickles in a row (magic, protocol, system, object, storage keys), then
-per storage its length as int64 and its numbers, little-endian.
+Formats: torch.save before zip archives: five pickles in a row (magic, protocol, system, object, storage keys), then
+per storage its length as int64 and its numbers, little-endian. And zip archives, of torch.save or torch.jit.save: one
+pickle ``ROOT/data.pkl`` and the storages under ``ROOT/data/``. A TorchScript's modules are read as plain name spaces;
+its code is never run.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +31,7 @@ PROTOCOL = 1001
 LIMIT_BYTES = 1 << 30
 """Far above any state dict of the catalog: a file that claims more is not one of them."""
 SECONDS = 120
+DEPTH = 64
 
 
 class _Storage:
@@ -60,11 +64,25 @@ class _Tensor:
         return np.ascontiguousarray(view).reshape(self.size)
 
 
+class _Module:
+    """A module of a TorchScript archive: the attributes it was saved with, and nothing that could run."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = dict(state) if isinstance(state, dict) else {}
+
+
 ALLOWED: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch", "FloatStorage"): "<f4",
+    ("torch", "HalfStorage"): "<f2",
+    ("torch", "DoubleStorage"): "<f8",
     ("torch", "LongStorage"): "<i8",
+    ("torch", "IntStorage"): "<i4",
+    ("torch", "BoolStorage"): "|b1",
 }
 
 
@@ -74,6 +92,8 @@ class _Reader(pickle.Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"the file asks for {module}.{name}, which a state dict does not need")
         return ALLOWED[module, name]
@@ -109,6 +129,45 @@ def tensors(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
     return {str(name): tensor.array() for name, tensor in state.items()}
 
 
+def archived(path: Path) -> dict[str, NDArray[Any]]:
+    """``tensors`` of a zip archive: a state dict, or a TorchScript's parameters and buffers by their dotted names.
+
+    Raises ValueError, KeyError, zipfile.BadZipFile or pickle.UnpicklingError for anything else.
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        (described,) = (name for name in sizes if name.count("/") == 1 and name.endswith("/data.pkl"))
+        root = described.removesuffix("data.pkl")
+        if sizes.get(f"{root}byteorder") and archive.read(f"{root}byteorder").strip() != b"little":
+            raise ValueError("not little-endian")
+        if max(sizes.values()) > LIMIT_BYTES:
+            raise ValueError("a member larger than any state dict of the catalog")
+        with archive.open(described) as stream:
+            reader = _Reader(stream)
+            state = reader.load()
+        for key, storage in reader.storages.items():
+            data = archive.read(f"{root}data/{key}")
+            if len(data) != storage.count * storage.dtype.itemsize:
+                raise ValueError("a storage's length disagrees with its description")
+            storage.numbers = np.frombuffer(data, storage.dtype, storage.count)
+    found: dict[str, NDArray[Any]] = {}
+    _collect(state, "", found)
+    if not found:
+        raise ValueError("no tensors")
+    return found
+
+
+def _collect(value: Any, name: str, found: dict[str, NDArray[Any]], depth: int = 0) -> None:
+    if depth > DEPTH:
+        raise ValueError("modules nested deeper than any network")
+    if isinstance(value, _Tensor):
+        found[name] = value.array()
+    elif isinstance(value, (dict, _Module)):
+        inner = value.attributes if isinstance(value, _Module) else value
+        for key, part in inner.items():
+            _collect(part, f"{name}.{key}" if name else str(key), found, depth + 1)
+
+
 def apart(path: Path, out: Path) -> dict[str, NDArray[Any]]:
     """``tensors`` of a file, read in a separate process; ``out`` is the .npz that it writes.
 
@@ -123,7 +182,7 @@ def apart(path: Path, out: Path) -> dict[str, NDArray[Any]]:
     if why:
         raise PluginFailed(
             f"{path.name} cannot be read as a state dict: {why[0]}",
-            "a flat torch state dict of float32 and int64 tensors",
+            "a torch state dict or TorchScript archive of plain tensors",
             "pull it again; if that does not help, report it",
         )
     with np.load(out, allow_pickle=False) as archive:
@@ -132,8 +191,11 @@ def apart(path: Path, out: Path) -> dict[str, NDArray[Any]]:
 
 def _main() -> int:
     source, out = sys.argv[1:]
-    with Path(source).open("rb") as stream:
-        arrays: dict[str, Any] = tensors(stream)
+    if zipfile.is_zipfile(source):
+        arrays: dict[str, Any] = archived(Path(source))
+    else:
+        with Path(source).open("rb") as stream:
+            arrays = tensors(stream)
     np.savez(out, **arrays)
     return 0
 
