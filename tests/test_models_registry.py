@@ -142,7 +142,7 @@ def test_a_plugin_without_a_licence_needs_the_sites_word(install: Install, setti
 def test_the_licence_gate_stands_before_everything_else(settings: site.Site, tmp_path: Path) -> None:
     with pytest.raises(LicenceRefused, match="pneumonia-xception states no licence"):
         models.load("pneumonia-xception", settings, tmp_path)
-    with pytest.raises(PluginFailed, match="no plugin here runs pneumonia-xception"):
+    with pytest.raises(NotPulled, match="pneumonia-xception are not in the cache"):
         models.load("pneumonia-xception", accepting(settings, "pneumonia-xception"), tmp_path)
 
 

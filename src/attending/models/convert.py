@@ -19,13 +19,20 @@ from ..errors import HashMismatch
 
 Convert = Callable[[Mapping[str, Path], Path], None]
 
-REVISIONS: Mapping[str, int] = {"meshnet-onnx": 1, "efficientnet-onnx": 1, "medmnist-val-test": 1, "deepbet-onnx": 1}
+REVISIONS: Mapping[str, int] = {
+    "meshnet-onnx": 1,
+    "efficientnet-onnx": 1,
+    "medmnist-val-test": 1,
+    "deepbet-onnx": 1,
+    "keras-onnx": 1,
+}
 """Counted up when a step writes other files than before: what an older revision left in a cache is pulled again."""
 
 STEPS: Mapping[str, str] = {
     "meshnet-onnx": "attending.models.meshnet_onnx:convert",
     "efficientnet-onnx": "attending.models.efficientnet:convert",
     "deepbet-onnx": "attending.models.deepbet:convert",
+    "keras-onnx": "attending.models.keras_onnx:convert",
     "medmnist-val-test": "attending.models.convert:medmnist_val_test",
 }
 

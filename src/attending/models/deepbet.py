@@ -100,8 +100,9 @@ class Deepbet:
         # A kept arena holds the peak of a 256^3 forward for as long as the process lives.
         options.enable_cpu_mem_arena = False
         session = onnxruntime.InferenceSession(str(self._files[name]), options, providers=["CPUExecutionProvider"])
-        out: NDArray[np.float32] = session.run(None, {"volume": volume[None, None]})[0][0, 0]
-        return out
+        out = session.run(None, {"volume": volume[None, None]})[0]
+        brain: NDArray[np.float32] = out[0, 0]
+        return brain
 
 
 def _turned_back(mask: NDArray[Any], index: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -132,7 +133,8 @@ def normalise(volume: NDArray[np.float32], low: float, high: float) -> NDArray[n
     if spread == 0:
         raise GeometryRefused("a head without contrast", "a head MR volume", "check the input")
     ready = (ready - np.float32(ready.mean(dtype=np.float64))) / np.float32(spread)
-    return (np.float32(SPREAD) * ready + np.float32(MEAN)).astype(np.float32)
+    trained: NDArray[np.float32] = (np.float32(SPREAD) * ready + np.float32(MEAN)).astype(np.float32)
+    return trained
 
 
 def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
