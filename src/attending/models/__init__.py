@@ -7,6 +7,8 @@ whose files are the ones that the catalog names; ``admit(card, facts)`` says whe
 from .admission import admit, refuse_unless_admitted
 from .card import Card
 from .catalog import Entry, catalog, entry
+from .looked import refuse_unless_looking
+from .looking import Condition, Looked, look
 from .protocols import (
     PROTOCOLS,
     Detector,
@@ -32,10 +34,12 @@ __all__ = [
     "GROUP",
     "PROTOCOLS",
     "Card",
+    "Condition",
     "Detector",
     "Encoder",
     "Entry",
     "Locator",
+    "Looked",
     "Plugin",
     "Progress",
     "Prompted",
@@ -55,8 +59,10 @@ __all__ = [
     "files",
     "installed",
     "load",
+    "look",
     "protocols_of",
     "pull",
     "refuse_unless_admitted",
+    "refuse_unless_looking",
     "status",
 ]

@@ -3,7 +3,8 @@
 ``check_model(plugin)`` runs the contract that every model must keep; ``image_for(card)`` makes an image it admits.
 """
 
-from .check_model import CheckResult, check_model
+from .check_model import check_model
 from .phantoms import image_for, with_voxels
+from .running import CheckResult
 
 __all__ = ["CheckResult", "check_model", "image_for", "with_voxels"]
