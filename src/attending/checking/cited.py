@@ -118,7 +118,7 @@ def claim(text: str, facts: Sequence[Finding], evidence: Sequence[Evidence], cas
     near = {label: [w for w in words if head and root(w) == root(head)] for label, head in heads.items()}
     meant = tuple((f.label, w) for w in words for f in cited.facts if _stands_for(w, f.label))
     unheard = meant + tuple((label, word) for label, alike in near.items() for word in (alike or [""]))
-    return Claim(text, Parsed(text, lexicon().knowing(unheard)), cited, modality, region)
+    return Claim(text, Parsed(text, lexicon().knowing(unheard, region)), cited, modality, region)
 
 
 @lru_cache(maxsize=20_000)
@@ -178,6 +178,7 @@ def _cited(facts: tuple[Finding, ...], evidence: tuple[Evidence, ...]) -> Cited:
     organs = {o for fact in (*made, *said) for o in (*fact.organs, *fact.sites)}
     organs |= {o for t in (*texts, *notes) for o in organ_names(t)}
     words = {w for t in (*texts, *notes, *own) for w in stems(t)}
+    words |= {"".join(w[0] for w in named) for t in own if 2 < len(named := stems(t)) < 6 and "".join(named).isalpha()}
     numbers = tuple(q for t in (*texts, *notes) for q in quantities(t))
     numbers += tuple(Quantity(float(n), "1", (0, 0)) for n, w in enumerate(_COUNTS, 2) if w in words)
     priors = any(e.kind in {"prior", "similar", "expert"} for e in evidence)

@@ -119,6 +119,9 @@ def normal(claim: Claim, a: Assertion) -> list[Fact]:
     absent = [f for f in claim.everything if f.presence == "absent" and f.names & (denied | above)]
     if absent or a.presence != "absent":
         return absent
+    named = [f for f in claim.everything if f.presence == "absent" and akin(claim.text[slice(*a.span)], f.label)]
+    if named:
+        return named
     clear = a.site == "chest" and "clear" in claim.parsed.words
     if a.site in WHOLES and not clear and a.site not in {"bone", "spine", "soft tissue"}:
         return []
@@ -127,6 +130,17 @@ def normal(claim: Claim, a: Assertion) -> list[Fact]:
     if found or a.site is None:
         return found
     return [f for f in claim.everything if f.presence == "absent" and a.site in {*f.organs, *f.sites}]
+
+
+@lru_cache(maxsize=20_000)
+def akin(words: str, label: str) -> bool:
+    """Does a name come from the words of a part of the body: "sacroiliitis" from "sacroiliac joints"?"""
+    return any(
+        len(one) > 4 and len(other) > 4 and one[:5] == other[:5]
+        for one in stems(words)
+        for other in stems(label)
+        if other not in {"abnormality", "enlargement"}
+    )
 
 
 def _generic(claim: Claim, a: Assertion) -> bool:

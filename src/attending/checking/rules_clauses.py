@@ -32,6 +32,7 @@ _DEGREES = {
         "large", "small", "dilatation", "thickening", "thickened", "widening", "narrowing",
     )
 }  # fmt: skip
+_FORM = {"obscured", "indistinct", "accentuated", "obscure", "accentuation", "open", "full", "wide", "long"}
 _EXCEPT = {"except", "apart", "beyond", "save", "barring", "bar", "besides"}
 _OPPOSITE = ("un", "non", "in", "dis")
 
@@ -175,7 +176,7 @@ def states(claim: Claim) -> Found | None:
         if m.kind != "state" or name is None or m.used or m.presence == "absent":
             continue
         words = claim.parsed.words[m.start : m.end]
-        if all(claim.cited.says(w) for w in words) or _may_be(claim, m.name, set(words)):
+        if set(words) <= _FORM or all(claim.cited.says(w) for w in words) or _may_be(claim, m.name, set(words)):
             continue
         return unknown("unknown_words", f"says {m.name!r}, which nothing cited says")
     return None
@@ -194,10 +195,23 @@ def _may_be(claim: Claim, state: str, words: set[str]) -> bool:
 
 def not_normal(claim: Claim) -> Found | None:
     """ "This film is not within normal limits" where all that is cited is absent."""
-    if not claim.cited.facts or any(f.presence != "absent" for f in claim.everything) or claim.parsed.assertions:
+    if not claim.cited.facts:
         return None
+    if any(f.presence != "absent" for f in claim.everything) or claim.parsed.assertions:
+        return _not_even(claim)
     for m in claim.parsed.found:
         low = claim.parsed.words[m.start : m.end]
         if ("normal" in kinds(m) and m.presence == "absent") or (m.kind == "state" and "normal" in low):
             return contradicted("negation", "denies that it is normal; all that is cited is absent")
+    return None
+
+
+def _not_even(claim: Claim) -> Found | None:
+    """ "..., but not clear": the only denial is of normality, and an absent finding is left without one."""
+    left = [f for f in claim.cited.facts if f.presence == "absent" and f.id not in claim.matched]
+    denied = [m for m in claim.parsed.found if "normal" in kinds(m) and m.presence == "absent"]
+    cues = [m for m in claim.parsed.found if kinds(m) & {"neg-pre", "neg-post"}]
+    firm = [m for m in claim.parsed.found if "normal" in kinds(m) and m.presence != "absent"]
+    if left and denied and len(cues) <= len(denied) and not firm:
+        return contradicted("negation", f"denies normality; what is cited says {left[0].label} is absent")
     return None

@@ -8,7 +8,7 @@ import re
 from ..records import Presence
 from ..terms import Assertion, Quantity
 from ..terms.quantities import UNITS
-from ..terms.scope import IN, LIKELY, kinds
+from ..terms.scope import AGED, IN, LIKELY, kinds
 from ..terms.tokens import root, stems
 from .cited import Claim, Fact
 from .found import Found, contradicted, unknown
@@ -91,6 +91,10 @@ _AFTER = re.compile(
 )
 _LIKELIHOOD = re.compile(r"\b(?:probability|likelihood|chance)\s+(?:of|for)\s+(?:\w+\s+){0,4}", re.IGNORECASE)
 _NOTHING = re.compile(r"\b(?:no|nothing|without)(?:\s+\w+){0,3}\s+suggest\w*", re.IGNORECASE)
+_SCORE_OF = re.compile(r"\b(?:scores?|probability)\s+(?:of|for)\b", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"\b(below|under|above|over|exceeds|between)\s+(?:\w+\s+){0,3}(?:threshold|cut-?off)", re.IGNORECASE
+)
 _NO_CHANCE = re.compile(r"\bno\s+(?:\w+\s+)?(?:probability|chance|likelihood|possibility|score)\b", re.IGNORECASE)
 _BOTH = re.compile(r"\b(left|right)\s*(?:and|,|/|&)\s*(?:the\s+)?(left|right)\b", re.IGNORECASE)
 _LEVEL = re.compile(r"\b([CTLS]\d{1,2})\b", re.IGNORECASE)
@@ -112,6 +116,9 @@ _WORD_NUMBERS = {
 def between(claim: Claim, a: Assertion, cited: Presence) -> bool:
     """ "Suggests", "consistent with", "borderline" state a present or a possible finding, "unlikely" an absent or a
     doubtful one: either is as cited, unless a stronger word of doubt stands there too."""
+    if (limit := _LIMIT.search(claim.text)) is not None and _SCORE_OF.search(claim.text[: a.span[0]]):
+        side = limit.group(1).lower()
+        return cited == ("absent" if side in {"below", "under"} else "uncertain" if side == "between" else "present")
     odds = [m for m in _LIKELIHOOD.finditer(claim.text[: a.span[0]]) if m.end() >= a.span[0] - 1]
     if odds and any(q.unit in {"1", "%"} for q in claim.parsed.quantities):
         return a.presence == "uncertain"  # "the probability of pneumonia is 0.84" leaves it to the number
@@ -120,7 +127,10 @@ def between(claim: Claim, a: Assertion, cited: Presence) -> bool:
     if _STRONG & set(words) or pair == {"present", "absent"}:
         return False
     cue = _SOFT if pair == {"present", "uncertain"} else _SOFT_DENIAL
+    idle = [m.span() for m in _NOTHING.finditer(claim.text)]
     for hit in cue.finditer(claim.text):
+        if any(low <= hit.start() < high for low, high in idle):
+            continue
         low, high = sorted((hit.end(), a.span[0]) if hit.end() <= a.span[0] else (a.span[1], hit.start()))
         gap = claim.text[low:high]
         if not re.search(r"[;.](?!\d)", gap) and (hit.end() <= a.span[0] or high - low < 60):
@@ -233,7 +243,7 @@ def doubt(claim: Claim) -> Found | None:
     for at, word in enumerate(claim.parsed.words):
         if word in {"unlikely", "doubtful", "improbable"} and any(f.presence == "absent" for f in facts):
             continue
-        if word in LIKELY and claim.parsed.words[at + 1 : at + 2] in IN:
+        if word in LIKELY and claim.parsed.words[at + 1 : at + 2] in (*IN, *AGED):
             continue  # "probably within the middle lobe": the place alone is in doubt
         if _CAUSES & set(claim.parsed.words[at + 1 : at + 4]):
             continue  # "possibly positional", "may be accentuated by the projection": the finding itself is firm
@@ -338,6 +348,9 @@ def _sides_told(claim: Claim, numbers: list[Quantity]) -> list[str | None]:
     trailing = bool(places and numbers) and numbers[0].span[0] < places[0][0]
     out: list[str | None] = []
     for q in numbers:
+        if (own := re.match(r"\s*(?:on|at|in) the (left|right)\b", claim.text[q.span[1] :])) is not None:
+            out.append(own.group(1))
+            continue
         before = [s for at, s in places if at < q.span[0]]
         after = [s for at, s in places if at >= q.span[1]]
         chosen = (after[:1] or before[-1:]) if trailing else (before[-1:] or after[:1])

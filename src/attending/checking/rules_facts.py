@@ -82,6 +82,9 @@ def _one(claim: Claim, a: Assertion) -> Found | None:
         return _of_measurement(claim, a)
     if not near:
         return _unrelated(claim, a)
+    here = [f for f in near if a.site and a.site in (*f.sites, *f.organs)]
+    if here and all(f.sites or f.organs for f in near):
+        near = here
     side = [f for f in near if _side_fits(claim, a, f)]
     if not side:
         said = " and ".join(sorted({f.side or "no side" for f in near}))
@@ -128,7 +131,7 @@ def _shown_by(claim: Claim, a: Assertion) -> list[Fact]:
     if (a.finding not in _SIGNS and not surface(claim, a) <= _SHOWS) or a.side == "bilateral":
         return []
     open_facts = [f for f in claim.cited.facts if f.presence != "absent" and not f.names & claim.book.organs.keys()]
-    taken = {f.id for b in rest if b.presence == "present" for f in related(claim, b)}
+    taken = {f.id for b in rest if b.presence != "absent" for f in related(claim, b)}
     return [f for f in open_facts if f.id not in taken]
 
 
@@ -225,6 +228,8 @@ def _unrelated(claim: Claim, a: Assertion) -> Found | None:
         return None
     if a.kind == "structure":
         return contradicted("invented", f"gives a number for {a.finding}, which nothing cited measures")
+    if a.kind == "normal" and rules_cues.quoted(claim):
+        return None
     if a.kind == "normal":
         return contradicted("judgement", f"calls {a.site} normal; nothing cited says so")
     verb = {"present": "names", "absent": "denies", "uncertain": "raises"}[a.presence]
@@ -239,6 +244,8 @@ def _side_fits(claim: Claim, a: Assertion, fact: Fact) -> bool:
         return True
     siblings = {b.side for b in claim.parsed.assertions if b.finding == a.finding and b.presence == a.presence}
     if a.side == "bilateral" and fact.side is None and _PAIRED & set(claim.parsed.words):
+        return True
+    if a.side == "bilateral" and fact.side is None and {"both", "bilateral", "bilaterally"} & claim.cited.words:
         return True
     if a.side == "bilateral" and fact.side is None and a.presence == fact.presence == "absent":
         return True

@@ -68,8 +68,13 @@ def placed(claim: Claim, site: str, cited: set[str]) -> bool:
     return site in cited or bool(near & cited) or any(site in claim.book.ancestors(c) for c in cited)
 
 
+_LEVELS = {"lumbar spine": "LS", "thoracic spine": "T", "cervical spine": "C", "sacrum": "S", "spine": "CTLS"}
+
+
 def implied(claim: Claim, organ: str, fact: Fact) -> bool:
     """Does a finding by its nature lie in this part: a glioma in the brain, an effusion in the pleura?"""
+    if organ in _LEVELS and any(re.search(rf"\b[{_LEVELS[organ]}]\d", t) for t in (fact.label.upper(), *claim.places)):
+        return True
     term = claim.book.organs[organ]
     if organ in fact.organs or any(organ in claim.book.ancestors(o) for o in fact.organs):
         return True

@@ -6,7 +6,7 @@ import re
 
 from ..terms import Quantity
 from ..terms.tokens import root, stems
-from .cited import SIDE_WORDS, Claim, Fact
+from .cited import ANATOMICAL_SIDES, SIDE_WORDS, Claim, Fact
 from .found import Found, contradicted, unknown
 
 _SCHEMES = (
@@ -18,8 +18,10 @@ _SCHEMES = (
     "|scheltens|graf(?: type)?|gartland(?: type)?|debakey(?: type)?|fleischner|agatston(?: score)?|genant(?: grade)?"
     "|grade|stage|type|class|category|segment"
 )
+_VALUE = r"(?:\d+[a-c]?|[ivx]+|[a-d])"
 _SCHEME = re.compile(
-    rf"\b(?P<s>{_SCHEMES})(?: (?:score|grade|category|of|is|type|stage|class))*\s*:?\s*(?P<v>\d+[a-c]?|[ivx]+|[a-d])\b",
+    rf"\b(?P<s>{_SCHEMES})s?(?: (?:score|grade|category|of|is|type|stage|class))*\s*:?\s*"
+    rf"(?P<v>{_VALUE}(?:(?:\s*,\s*|\s+and\s+|\s*/\s*)\d+(?!\.?\d|\s*(?:mm|cm|ml)))*)\b",
     re.IGNORECASE,
 )
 _ROMAN = {
@@ -48,8 +50,8 @@ def graded(texts: tuple[str, ...]) -> set[tuple[str, str]]:
     for text in texts:
         for hit in _SCHEME.finditer(text):
             scheme = re.sub(r"[- ]|(?:grade|type|stage|score)$", "", hit["s"].lower()) or hit["s"].lower()
-            value = hit["v"].lower()
-            out.add((scheme, _ROMAN.get(value, value)))
+            values = re.findall(_VALUE, hit["v"].lower().replace("and", " "))
+            out |= {(scheme, _ROMAN.get(value, value)) for value in values}
     return out
 
 
@@ -70,7 +72,7 @@ def schemes(claim: Claim) -> Found | None:
     cited = graded((*claim.places, *measured_texts(claim)))
     bare = {v for _, v in cited} | {f"{v:g}" for f in claim.everything for v, u in f.numbers if u in {"1", "{score}"}}
     for scheme, value in sorted(told - cited):
-        if scheme in _GENERAL and (value in bare or not value[0].isdigit()):
+        if scheme in _GENERAL and value in bare:
             continue
         if any(s == scheme for s, _ in cited):
             return contradicted("number", f"says {scheme} {value}; what is cited says otherwise")
@@ -150,7 +152,7 @@ def weights(claim: Claim) -> Found | None:
     cited: dict[str, set[str]] = {}
     for note in (n for t in claim.cited.texts for n in t.split(";")):
         words = stems(note)
-        sides = {SIDE_WORDS[w] for w in words if w in SIDE_WORDS}
+        sides = {SIDE_WORDS.get(w) or ANATOMICAL_SIDES[w] for w in words if w in SIDE_WORDS or w in _LOBES}
         if len(sides) == 1:
             for w in set(words) & _WEIGHTS:
                 cited.setdefault(w, set()).update(sides)
@@ -167,19 +169,20 @@ def weights(claim: Claim) -> Found | None:
 
 
 def _beside(words: list[str], at: int) -> str | None:
-    for step in range(1, 5):
+    for step in range(1, 7):
         for i in (at + step, at - step):
-            if 0 <= i < len(words) and words[i] in SIDE_WORDS:
+            if 0 <= i < len(words) and (words[i] in SIDE_WORDS or words[i] in _LOBES):
                 low, high = sorted((i, at))
                 if not {",", ";", "."} & set(words[low:high]):
-                    return SIDE_WORDS[words[i]]
+                    return SIDE_WORDS.get(words[i]) or ANATOMICAL_SIDES[words[i]]
     return None
 
 
+_LOBES = {"rul", "rml", "rll", "lul", "lll", "lingula", "lingular"}
 _WEIGHTS = {
     "trace", "small", "tiny", "minimal", "mild", "moderate", "large", "severe", "marked", "extensive", "massive",
     "slight",
-    "old", "new", "acute", "chronic", "larger", "smaller",
+    "old", "new", "acute", "chronic", "larger", "smaller", "largest", "most", "dominant", "worst", "greatest",
 }  # fmt: skip
 
 
@@ -190,3 +193,19 @@ def curves(claim: Claim) -> Found | None:
     if told and cited and not told <= cited:
         return contradicted("side", "names the curve of the other side")
     return None
+
+
+def discs(claim: Claim) -> Found | None:
+    """A disc is named by its two vertebrae: "L4/5" is not "L3/4"."""
+    told, cited = _pairs((claim.text,)), _pairs(claim.places)
+    wrong = sorted(told - cited)
+    if cited and wrong and not any(a[0] == b[0] and b[1] <= a[1] and a[2] <= b[2] for a in wrong[:1] for b in cited):
+        return contradicted("number", f"says {wrong[0][0]}{wrong[0][1]}/{wrong[0][2]}, which is not the cited level")
+    return None
+
+
+_DISC = re.compile(r"\b([CTLS])(\d{1,2})\s?[-–/]\s?[CTLS]?(\d{1,2})\b", re.IGNORECASE)
+
+
+def _pairs(texts: tuple[str, ...]) -> set[tuple[str, int, int]]:
+    return {(m[1].lower(), int(m[2]), int(m[3])) for t in texts for m in _DISC.finditer(t)}

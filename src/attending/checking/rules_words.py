@@ -137,7 +137,7 @@ def _valueless(claim: Claim) -> str | None:
     text = claim.text
     for hit in _SCORED.finditer(text):
         near = text[max(0, hit.start() - 25) : hit.end() + 90].partition(";")[0]
-        if not re.search(r"\d", near) and not re.search(r"calibrated", text, re.IGNORECASE):
+        if not re.search(r"\d", near) and not re.search(r"calibrated|threshold|cut-?off", text, re.IGNORECASE):
             return hit.group().lower()
     size = _SIZED.search(text)
     if size is not None and not re.search(r"\d", text[size.end() : size.end() + 30]):
@@ -165,7 +165,7 @@ def modality(claim: Claim) -> Found | None:
     for mention in claim.parsed.findings:
         term = claim.book.terms[mention.name]
         spoken = claim.parsed.words[mention.start : mention.end]
-        if set(spoken) <= measured or {root(w) for w in spoken} <= claim.cited.roots:
+        if mention.used or set(spoken) <= measured or {root(w) for w in spoken} <= claim.cited.roots:
             continue
         if mention.name not in cited and _elsewhere(term.region, claim.region):
             return contradicted("modality", f"names {mention.name}, which a study of the {claim.region} does not show")

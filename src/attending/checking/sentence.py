@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..records import CaseFacts, Evidence, Finding, Judged
+from ..terms.scope import kinds
 from . import rules_clauses, rules_cues, rules_facts, rules_omission, rules_places, rules_values, rules_words
 from .cited import Claim, claim
 from .found import Found
+from .relate import akin
 
 # In this order: the first rule that contradicts decides; else the first that cannot tell; else the facts support it.
 RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
@@ -35,6 +37,7 @@ RULES: tuple[tuple[str, Callable[[Claim], Found | None]], ...] = (
     ("number", rules_facts.loose_numbers),
     ("levels", rules_cues.levels),
     ("schemes", rules_values.schemes),
+    ("discs", rules_values.discs),
     ("counts", rules_cues.counts),
     ("judgement", rules_words.judgement),
     ("recommendation", rules_words.recommendation),
@@ -83,6 +86,10 @@ def _supported(held: Claim, sentence: str) -> Judged:
     named = held.parsed.findings
     if named and all(m.silent for m in named):
         return Judged(sentence, "supported", "facts", "says what was not assessed")
+    if any("normal" in kinds(m) and m.presence == "present" for m in held.parsed.found) and not held.parsed.assertions:
+        absent = [f for f in held.cited.facts if f.presence == "absent" and akin(held.text, f.label)]
+        if absent and len(absent) == len(held.cited.facts):
+            return Judged(sentence, "supported", "facts", "calls normal what is cited as such")
     firm = any(f.presence != "absent" for f in held.cited.facts)
     if firm and rules_cues.denies(held):
         return Judged(sentence, "unknown", "no_assertion", "denies something; what is cited is not absent")

@@ -80,19 +80,28 @@ class Lexicon:
 
         Articles and sides may stand inside a wording: "fluid in the left pleural space".
         """
+        best: tuple[int, list[Entry], tuple[int, ...]] = (0, [], ())
         for table in (self.extra, self.wordings) if self.extra else (self.wordings,):
             for phrase, entries in table.get(tokens[at], ()):
                 if (end := _fits(phrase, tokens, at)) is not None:
-                    return end[0] - at, entries, end[1]
-        return 0, [], ()
+                    if end[0] - at > best[0]:
+                        best = (end[0] - at, entries, end[1])
+                    break
+        return best
 
-    def knowing(self, heard: tuple[tuple[str, str], ...]) -> Lexicon:
-        """This lexicon with findings of a study that it does not know: (name, the one word that may stand for it)."""
+    def knowing(self, heard: tuple[tuple[str, str], ...], region: str | None = None) -> Lexicon:
+        """This lexicon with findings of a study that it does not know: (name, the one word that may stand for it).
+
+        region  of the study: some words name another part of the body there (the sulci of the brain).
+        """
         names = tuple(dict.fromkeys(name for name, _ in heard))
-        if not names:
+        local = _LOCAL.get(region or "", {})
+        if not names and not local:
             return self
         terms = {n: Term(n, "finding", Code("99ATTENDING", n.replace(" ", "-"), n), "any") for n in names}
         more: dict[str, list[tuple[tuple[str, ...], list[Entry]]]] = {}
+        for word, organ in local.items():
+            more.setdefault(word, []).append(((word,), [Entry("organ", organ)]))
         for name in names:
             if phrase := tuple(s for s in stems(name) if s not in ARTICLES):
                 more.setdefault(phrase[0], []).append((phrase, [Entry("finding", name)]))
@@ -129,6 +138,9 @@ def _fits(phrase: tuple[str, ...], tokens: list[str], at: int) -> tuple[int, tup
             return None
         here += 1
     return here, tuple(sides)
+
+
+_LOCAL = {"head": {"sulcus": "cerebrospinal fluid space"}}
 
 
 def rows(name: str) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _ORDER = re.compile(
-    r"\b(left|right|[lr](?= ?>))\b[^.;,]{0,25}(?:\bthan\b|>)[^.;,]{0,15}\b(left|right|(?<=> )[lr]|(?<=>)[lr])\b",
+    r"\b(left|right|(?-i:[LR]))\b[^.;,]{0,25}(?:\bthan\b|>)[^.;,]{0,15}\b(left|right|(?-i:[LR]))\b",
     re.IGNORECASE,
 )
 _WORSE = re.compile(

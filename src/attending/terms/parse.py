@@ -101,7 +101,7 @@ class Parsed:
 
     def _give_sides(self) -> None:
         for mention in self.sides:
-            if self.words[mention.start] == "both" and self._count(mention):
+            if (self.words[mention.start] == "both" and self._count(mention)) or self._compared(mention):
                 continue
             side = next(k for k in kinds(mention) if k.startswith("side-"))[5:]
             if "organ" in kinds(mention):
@@ -118,6 +118,11 @@ class Parsed:
         high = min((h for h in self.marks if h > mention.start), default=len(self.words))
         said = [m for m in self.found if mention.end < m.start < high and m.kind == "finding"]
         return said[0] if said and self.words[mention.start - 1 : mention.start] == ["the"] else None
+
+    def _compared(self, mention: Mention) -> bool:
+        """ "2.1 ml against 3.3 ml on the right": the side of the number that is compared with."""
+        lead = self.words[max(0, mention.start - 7) : mention.start]
+        return bool({"against", "versus", "vs", "compared"} & set(lead)) and any(w[0].isdigit() for w in lead)
 
     def _count(self, both: Mention) -> bool:
         """ "Two nodules, both in the right lung": both of them, not both sides."""

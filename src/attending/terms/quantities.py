@@ -18,6 +18,8 @@ UNITS: dict[str, tuple[str, float]] = {
     "millilitre": ("ml", 1.0), "millilitres": ("ml", 1.0), "cm3": ("ml", 1.0), "cm³": ("ml", 1.0), "cm^3": ("ml", 1.0),
     "mm3": ("ml", 0.001), "mm³": ("ml", 0.001), "mm^3": ("ml", 0.001), "l": ("ml", 1000.0), "liter": ("ml", 1000.0),
     "liters": ("ml", 1000.0), "litre": ("ml", 1000.0), "litres": ("ml", 1000.0), "dl": ("ml", 100.0),
+    "cubic millimeters": ("ml", 0.001), "cubic millimetres": ("ml", 0.001), "cubic mm": ("ml", 0.001),
+    "cubic centimeters": ("ml", 1.0), "cubic centimetres": ("ml", 1.0), "cubic cm": ("ml", 1.0), "mls": ("ml", 1.0),
     "hu": ("[hnsf'U]", 1.0), "hounsfield": ("[hnsf'U]", 1.0), "hounsfield units": ("[hnsf'U]", 1.0),
     "hounsfield unit": ("[hnsf'U]", 1.0), "%": ("%", 1.0), "percent": ("%", 1.0), "per cent": ("%", 1.0),
     "degrees": ("deg", 1.0), "degree": ("deg", 1.0), "°": ("deg", 1.0), "mm2": ("mm2", 1.0), "mm²": ("mm2", 1.0),
@@ -49,6 +51,7 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 
+_HEADED = re.compile(r"(?:\bin |\()(ml|mm|cm|cc|HU)\)?\s*:", re.IGNORECASE)
 _CENTILE = re.compile(r"\s*(?:per)?centile\b", re.IGNORECASE)
 _MINUS = re.compile(r"\b(?:minus|negative)\s$", re.IGNORECASE)
 
@@ -104,7 +107,8 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         digits = match.group("n") or match.group("n2")
         unit = (match.group("u") or match.group("u2") or "").lower() or None
         start, end = match.span()
-        if (match.group("ord") and not _CENTILE.match(text, end)) or (unit is None and _inside(start, end, named)):
+        centile = match.group("ord") and _CENTILE.match(text, end)
+        if not centile and (match.group("ord") or (unit is None and _inside(start, end, named))):
             continue
         number = digits.replace(",", "").replace("−", "-")
         if _MINUS.search(text[:start]):
@@ -113,12 +117,15 @@ def quantities(text: str) -> tuple[Quantity, ...]:
             continue
         decimals = len(number.partition(".")[2])
         found.append((float(number), 0.5 * 10.0**-decimals, unit, (start, end)))
+    head = _HEADED.search(text)
     out: list[Quantity] = []
     for at, (value, tolerance, unit, span) in enumerate(found):
         borrowed = unit
         if unit is None and at + 1 < len(found) and _JOIN.match(text[span[1] : found[at + 1][3][0]]):
             later = next((f[2] for f in found[at + 1 : at + 3] if f[2]), None)
             borrowed = later
+        if unit is None and borrowed is None and head is not None and span[0] > head.end():
+            borrowed = head.group(1).lower()
         ucum, factor = UNITS[borrowed] if borrowed else ("1", 1.0)
         out.append(Quantity(value * factor, ucum, span, tolerance * factor, text[span[0] : span[1]]))
     return tuple(out)

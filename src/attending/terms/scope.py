@@ -95,6 +95,7 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
         if w in {".", ";", ":", "?", "!"}
         and not (w == "?" and i + 1 < len(words))
         and not (w == "." and _abbrev(words, i))
+        and not (w == ":" and _labels(i, found))
     ]
     hard += [m.start for m in found if m.kind == "stop"]
     soft: list[int] = []
@@ -118,6 +119,17 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
             if stated or opens or closed or doubted or joined or closes:
                 soft.append(i)
     return sorted(hard), sorted(soft)
+
+
+def _labels(at: int, found: list[Mention]) -> bool:
+    """ "Lungs: clear", "Gallbladder: calculi": a colon between a part of the body and what is said of it."""
+    before = [m for m in found if m.end <= at]
+    after = [m for m in found if m.start > at]
+    if not before or not after or not kinds(before[-1]) & {"organ"} or before[-1].end < at:
+        return False
+    if any("finding" in kinds(m) for m in before):
+        return False
+    return bool(kinds(after[0]) & {"normal", "state", "finding"}) and after[0].start - at <= 2
 
 
 def _abbrev(words: list[str], at: int) -> bool:
@@ -152,7 +164,7 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
         if cue.name == "non":  # "non compressible veins": the next word alone
             ahead = min(ahead, cue.end + 1)
         follows = any(cue.end <= m.start < ahead and "finding" in kinds(m) for m in targets)
-        ahead = min(ahead, _broad_end(cue, targets, words))
+        ahead = min(ahead, _pair_end(cue, targets, words, _reach(cue.end, True, hard, len(words))))
         forward = cue.name == "none" and words[cue.end : cue.end + 1] not in ([], *([w] for w in _AFTER_NONE))
         if ("neg-pre" in has and ("neg-post" not in has or follows)) or forward:
             ahead = min(ahead, _list_end(cue, targets, words, ahead))
@@ -196,20 +208,20 @@ def apply(words: list[str], found: list[Mention], hard: list[int], soft: list[in
 
 
 def _of_place(cue: Mention, words: list[str]) -> bool:
-    return cue.name in LIKELY and cue.start > 0 and words[cue.end : cue.end + 1] in IN
+    after = words[cue.end : cue.end + 1]
+    aged = after in AGED and words[cue.end + 1 : cue.end + 2] in ([], ["."], [";"])
+    return cue.name in LIKELY and cue.start > 0 and (after in IN or aged)
 
 
-def _broad_end(cue: Mention, targets: list[Mention], words: list[str]) -> int:
-    """ "No acute disease, scarring of both apices": after a broad denial a list without "or" states what comes next."""
-    inside = [m for m in targets if m.start >= cue.end and "finding" in kinds(m)]
+def _pair_end(cue: Mention, targets: list[Mention], words: list[str], end: int) -> int:
+    """ "No acute disease, scarring of both apices": without "or" the second of two is stated."""
+    inside = [m for m in targets if cue.end <= m.start < end and "finding" in kinds(m)]
     if not {"neg-pre"} & kinds(cue) or len(inside) < 2 or cue.name == "non":
         return len(words)
     first, second = inside[:2]
     between = words[first.end : second.start]
-    broad = words[first.end - 1] in _BROAD and second.name != first.name
-    if broad and "," in between and not _JOINED & set(words[first.end :]) and words.count(",") == 1:
-        return first.end + between.index(",")
-    return len(words)
+    alone = words[cue.end : end].count(",") == 1 and not JOINED & set(words[first.end : end])
+    return first.end + between.index(",") if alone and "," in between else len(words)
 
 
 def _telegraphic(cue: Mention, found: list[Mention], words: list[str]) -> set[int]:
@@ -241,9 +253,10 @@ _AFTER_NONE = {
     "demonstrated",
 }  # fmt: skip
 LIKELY = {"probably", "possibly", "likely", "perhaps", "most likely", "presumably"}
+AGED = (["old"], ["chronic"], ["acute"], ["recent"], ["benign"], ["incidental"], ["longstanding"], ["subacute"],
+        ["congenital"], ["physiological"], ["reactive"], ["remote"], ["healed"], ["new"])  # fmt: skip
 IN = (["within"], ["in"], ["at"], ["along"], ["on"], ["overlying"], ["inside"])
-_BROAD = {"disease", "abnormality", "process", "finding", "pathology"}
-_JOINED = {"or", "and", "nor", "no", "without", "is", "are", "including", "include", "e"}
+JOINED = {"or", "and", "nor", "no", "without", "is", "are", "including", "include", "e"}
 _STRONG = {
     "cannot be excluded", "can not be excluded", "cannot be ruled out", "can not be ruled out", "not excluded",
     "is not excluded", "not ruled out", "cannot be entirely excluded", "cannot be completely excluded",
@@ -254,6 +267,8 @@ _STRONG = {
 def _before(cue: Mention, targets: list[Mention], words: list[str], stops: list[int], hard: list[int]) -> list[Mention]:
     """Findings that a cue behind them reaches: back to the last stop; a soft stop inside a list does not end it."""
     low = _reach(cue.start, False, hard, len(words))
+    if words[cue.end - 1] == "expanded" and words[cue.start - 1] == "lung":
+        return []  # "drain in situ, lung re-expanded"
     near = [m for m in targets if low < m.start < cue.start and kinds(m) & {"finding", "state"}]
     soft = _reach(cue.start, False, stops, len(words))
     inside = [m for m in near if m.start > soft]

@@ -66,7 +66,10 @@ _IRREGULAR = {
     "torn": "tear", "fibre": "fiber", "litre": "liter", "colour": "color", "vapour": "vapor", "series": "series",
 }  # fmt: skip
 # British spelling inside longer words: oedema, haemorrhage, anaemia, tumour, oesophageal, ischaemic, paediatric.
-_BRITISH = (("oedem", "edem"), ("haem", "hem"), ("aemi", "emi"), ("oesoph", "esoph"), ("tumour", "tumor"))
+_BRITISH = (("oedem", "edem"), ("haem", "hem"), ("aemi", "emi"), ("oesoph", "esoph"), ("tumour", "tumor"),
+            ("caec", "cec"), ("faec", "fec"), ("gynaec", "gynec"), ("paed", "ped"), ("foet", "fet"),
+            ("anaesth", "anesth"),
+            ("coelia", "celia"), ("dyspnoea", "dyspnea"), ("leuco", "leuko"), ("caesar", "cesar"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def stem(word: str) -> str:
         return word[:-3] + "y"
     if word.endswith(("sses", "xes", "ches", "shes", "zes")):
         return word[:-2]
-    return word[:-1]
+    return _IRREGULAR.get(word[:-1], word[:-1])
 
 
 def tokenize(text: str) -> list[Token]:
