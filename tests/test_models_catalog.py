@@ -32,6 +32,9 @@ def test_every_entry_says_whose_it_is_and_every_file_has_a_hash(entry: models.En
     assert entry.licence or entry.use == "view" or entry.kind == "model"
     assert entry.convert is None or callable(step(entry.convert))
     for source in entry.sources:
+        if source.kind in ("hub", "folder"):
+            assert not source.files and source.package.count("/") == source.package.count("@") == (source.kind == "hub")
+            continue
         assert source.content or source.package or all(HEX.match(f.sha256) and f.size > 0 for f in source.files)
         assert not source.package or (HEX.match(source.sha256) and source.size > 0)
         if source.kind == "url":
@@ -46,7 +49,20 @@ def test_sources_of_one_entry_give_the_same_bytes(entry: models.Entry) -> None:
 
 def test_what_has_no_licence_is_a_refused_model_or_data_to_view() -> None:
     silent = {e.id: e.use for e in ENTRIES if e.licence is None}
-    assert silent == {"pneumonia-xception": "view", "brain-mr-slices": "view", "chest-films-cxr": "view"}
+    assert silent == {
+        "pneumonia-xception": "view",
+        "brain-mr-slices": "view",
+        "chest-films-cxr": "view",
+        "chexagent-2-3b": "teach",
+        "clipseg-rd64-refined": "teach",
+        **{f"own-{kind}": "care" for kind in ("segmenter", "encoder", "locator", "reader", "writer")},
+    }
+
+
+def test_what_is_under_terms_of_its_own_says_which() -> None:
+    own = {e.id for e in ENTRIES if e.restricted}
+    assert {"medgemma-4b-it", "medsiglip-448", "llama-3.2-1b-instruct"} <= own
+    assert not [e.id for e in ENTRIES if e.id in own and "http" not in e.card.terms and ".com" not in e.card.terms]
 
 
 @pytest.mark.mirror

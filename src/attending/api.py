@@ -227,6 +227,13 @@ class Hospital:
         tell = (lambda fraction, words: progress(words, fraction)) if progress else None
         return models.pull(id, self.cache, site.mirror_dir(), tell, self.site.models.accept_unlicensed)
 
+    def adopt(self, id: str, folder: str | Path, progress: flow.Progress | None = None) -> Path:
+        """Take up a model's folder that was brought here by other means; records the hashes of its files."""
+        from . import models
+
+        tell = (lambda fraction, words: progress(words, fraction)) if progress else None
+        return models.adopt(id, Path(folder).expanduser(), self.cache, tell, self.site.models.accept_unlicensed)
+
     def check(self, id: str) -> Any:
         """The results of the conformance test on a loaded plugin."""
         from . import models, testing

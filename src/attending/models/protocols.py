@@ -34,12 +34,14 @@ class Setup:
     card     the catalog's card, or the plugin's own.
     files    file name -> path of its pulled files, hashes verified just now; empty for weightless plugins.
     threads  how many CPU threads it may use.
+    precision   "auto", "fp32" or "bf16": for engines that can choose.
     """
 
     id: str
     card: Card
     files: Mapping[str, Path] = field(default_factory=dict)
     threads: int = 2
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +52,14 @@ class Segmentation:
     spacing_mm  millimetres along (x, y, z) of ``conformed``, or of the image where ``conformed`` is None; None where
                 unknown.
     notes       what was done, in words ("conformed to 256x256x256 at 1 mm").
+    certainty   mean probability of the label over the labelled voxels, 0..1; None where the model gives none.
     """
 
     labels: LabelMap
     conformed: LabelMap | None = None
     spacing_mm: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
+    certainty: float | None = None
 
 
 @dataclass(frozen=True)

