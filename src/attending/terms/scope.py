@@ -34,6 +34,7 @@ _OPENERS = {
     "mildly", "interval", "with", "improved", "increased", "persistent", "again", "status", "prior",
     "healed", "low", "although",
 }  # fmt: skip
+_SEEN_BY = {"finding", "evidence", "sign", "feature", "appearance"}
 _COMPATIBLE = {"compatible", "consistent", "concordant", "keeping", "line"}
 _CAUSED = {"from", "due", "secondary", "related", "because", "reflecting", "representing"}
 _VERSUS = {"versus", "vs", "vs."}
@@ -115,6 +116,7 @@ def barriers(words: list[str], found: list[Mention]) -> tuple[list[int], list[in
             doubted = doubt and doubt[0] in _DOUBTS and "no" not in segment
             closes = word == "," and segment[-1:] and segment[-1] in _DOUBTS and not {"or", "nor", "no"} & set(segment)
             joined = word == "and" and segment[:1] in (["there"], ["with"])
+            joined = joined or (word == "," and segment[1:2] == ["of"] and segment[0] in _SEEN_BY)
             joined = joined or (word == "," and words[max(0, i - 2) : i] in (["nil", "acute"], ["nothing", "acute"]))
             if stated or opens or closed or doubted or joined or closes:
                 soft.append(i)
@@ -220,6 +222,9 @@ def _pair_end(cue: Mention, targets: list[Mention], words: list[str], end: int) 
         return len(words)
     first, second = inside[:2]
     between = words[first.end : second.start]
+    parallel = any(pair == (",", "no") for pair in pairwise(words[cue.end : end]))
+    if parallel and "," in between and not {"or", "and", "nor"} & set(between):
+        return first.end + between.index(",")  # "no bleed, infarct, no mass": each has its own "no"
     alone = words[cue.end : end].count(",") == 1 and not JOINED & set(words[first.end : end])
     return first.end + between.index(",") if alone and "," in between else len(words)
 
