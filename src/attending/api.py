@@ -10,7 +10,7 @@ with Hospital() as hospital:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from .errors import InputRefused, Refusal, SiteError
 
 if TYPE_CHECKING:
     from . import flow, models
+    from .doctor import Fact
     from .records import Reading, Release, Review, Study
     from .site import Site
     from .store import Store
@@ -213,7 +214,7 @@ class Hospital:
     def card(self, id: str) -> Any:
         from . import models
 
-        return models.card_of(id, self.cache)
+        return models.card_of(id, self.cache, self.site)
 
     def default_models(self) -> tuple[str, ...]:
         """The models that the site names."""
@@ -234,11 +235,17 @@ class Hospital:
         tell = (lambda fraction, words: progress(words, fraction)) if progress else None
         return models.adopt(id, Path(folder).expanduser(), self.cache, tell, self.site.models.accept_unlicensed)
 
-    def check(self, id: str) -> Any:
-        """The results of the conformance test on a loaded plugin."""
-        from . import models, testing
+    def check(self, id: str, **how: Any) -> Any:
+        """The results of the conformance test on a model, admitted or not; see proving.check."""
+        from . import proving
 
-        return testing.check_model(models.load(id, self.site, self.cache))
+        return proving.check(id, self.site, self.cache, **how)
+
+    def verify(self, id: str, data: str, progress: flow.Progress | None = None) -> Any:
+        """A model or head, measured on a labelled data set beside what its card claims; see verifying.verify."""
+        from . import verifying
+
+        return verifying.verify(id, data, self.site, self.store, self.cache, progress)
 
     def init(self) -> Path:
         """Write the commented site.toml; never over an existing one."""
@@ -248,7 +255,9 @@ class Hospital:
 
     def doctor(self) -> list[Fact]:
         """What is installed, what is usable here, and what to do about the rest."""
-        return [*_libraries(), *_folders(self), *_plugins(self)]
+        from .doctor import facts
+
+        return facts(self.home, self.cache, self.models(), self.default_models())
 
     def only_person(self) -> str:
         """The one person that an empty site knows; a site with people needs a name."""
@@ -260,16 +269,6 @@ class Hospital:
             "a name of site.toml",
             "add --by NAME",
         )
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One line of ``doctor``; do is "" where nothing need be done."""
-
-    what: str
-    ok: bool
-    detail: str
-    do: str = ""
 
 
 def release_fields(release: Release) -> dict[str, Any]:
@@ -299,55 +298,6 @@ def release_fields(release: Release) -> dict[str, Any]:
             "notes": list(scores.notes),
         },
     }
-
-
-def _libraries() -> Iterator[Fact]:
-    import sys
-    from importlib.metadata import PackageNotFoundError, version
-    from shutil import which
-
-    yield Fact("python", sys.version_info >= (3, 11), sys.version.split()[0])
-    base = ("pydicom", "highdicom", "onnxruntime", "xllamacpp", "scikit-image", "scikit-learn", "simpleitk")
-    for name, do in (
-        *((name, "make install") for name in base),
-        ("torch", "in the source folder: pip install -c constraints.txt '.[torch]'"),
-    ):
-        try:
-            yield Fact(name, True, version(name))
-        except PackageNotFoundError:
-            optional = " (optional: benchmarks and later training)" if name == "torch" else ""
-            yield Fact(name, bool(optional), "not installed" + optional, do)
-    for name in ("dciodvfy", "dsrdump", "chromium"):
-        found = which(name)
-        yield Fact(
-            name, True, found or "not installed (optional: some tests)", "" if found else "scripts/install-debian.sh"
-        )
-
-
-def _folders(hospital: Hospital) -> Iterator[Fact]:
-    import os
-
-    from . import site
-
-    made = hospital.home.exists()
-    writable = os.access(hospital.home if made else _above(hospital.home), os.W_OK)
-    do = "" if writable else "set ATTENDING_HOME to a folder that you may write to"
-    yield Fact("home", writable, f"{hospital.home}" + ("" if made else " (made on first use)"), do)
-    yield Fact("cache", True, f"{hospital.cache}")
-    mirror = site.mirror_dir()
-    yield Fact("mirror", True, str(mirror) if mirror else "none (ATTENDING_MIRROR)")
-
-
-def _plugins(hospital: Hospital) -> Iterator[Fact]:
-    named = hospital.default_models()
-    for status in hospital.models():
-        id = status.card.id
-        detail = "usable" if status.usable else status.why
-        yield Fact(f"model {id}" + (" (named by the site)" if id in named else ""), status.usable, detail, status.do)
-
-
-def _above(path: Path) -> Path:
-    return next(folder for folder in (path, *path.resolve().parents) if folder.exists())
 
 
 class _Group:

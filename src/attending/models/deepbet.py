@@ -21,6 +21,7 @@ from ..errors import GeometryRefused, PluginFailed
 from ..imaging import canonical
 from ..records import Image, LabelMap
 from .admission import refuse_unless_admitted
+from .frames import turned_back
 from .meshnet_codes import codes
 from .protocols import Progress, Segmentation, Setup
 
@@ -62,7 +63,7 @@ class Deepbet:
         mask = self.extract(volume, progress)
         back = mask[::-1, ::-1].transpose(2, 1, 0)
         index = np.rint(np.linalg.inv(affine) @ image.affine).astype(int)
-        labels = np.ascontiguousarray(_turned_back(back, index, image.voxels.shape)).astype(np.uint8)
+        labels = np.ascontiguousarray(turned_back(back, index, image.voxels.shape)).astype(np.uint8)
         if progress:
             progress(1.0, "done")
         return Segmentation(
@@ -103,18 +104,6 @@ class Deepbet:
         out = session.run(None, {"volume": volume[None, None]})[0]
         brain: NDArray[np.float32] = out[0, 0]
         return brain
-
-
-def _turned_back(mask: NDArray[Any], index: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The canonical mask (z, y, x) back on the image's own axes: only transposed and flipped. index: 4x4, image index
-    (x, y, z, 1) -> canonical index."""
-    order = [int(np.flatnonzero(index[:3, axis])[0]) for axis in range(3)]
-    turned = mask.transpose([2 - order[2 - axis] for axis in range(3)])
-    flips = tuple(slice(None, None, -1) if index[order[2 - axis], 2 - axis] < 0 else slice(None) for axis in range(3))
-    own: NDArray[Any] = turned[flips]
-    if own.shape != tuple(shape[:3]):
-        raise GeometryRefused("axes that cannot be turned back", "axis-aligned turns", "report it")
-    return own
 
 
 def nearest(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

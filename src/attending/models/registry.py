@@ -24,6 +24,7 @@ from .card import Card
 from .catalog import Entry, catalog, entry
 from .looked import known_blind, refuse_unless_looking
 from .looking import refusal
+from .own import Own, card_or_refusal, own, own_ids
 from .protocols import Setup, protocols_of
 from .pull import files_of, hashes_of, refuse_unless_licensed
 
@@ -54,6 +55,9 @@ def load(id: str, site: Site, cache: Path, *, unseeing: bool = False) -> Any:
     Raises UnknownModel, LicenceRefused, ExtraMissing, NotPulled, HashMismatch, NotLooking, or PluginFailed, which names
     the plugin.
     """
+    mine = own(id, site)
+    if mine is not None:
+        return _own(mine, site, cache, unseeing)
     known = _known(id)
     point = _points().get(id)
     if known is None and point is None:
@@ -76,11 +80,16 @@ def load(id: str, site: Site, cache: Path, *, unseeing: bool = False) -> Any:
     return plugin
 
 
-def card_of(id: str, cache: Path) -> Card:
+def card_of(id: str, cache: Path, site: Site | None = None) -> Card:
     """The card by id, with the hashes of the converted files where they are pulled. Licence or not: a card may be read.
+
+    site   also look among the models that it adds.
 
     Raises UnknownModel, and PluginFailed where the card can only be had from a plugin that does not load.
     """
+    mine = own(id, site) if site is not None else None
+    if mine is not None:
+        return mine.card
     known = _known(id)
     if known is not None:
         return _card(id, known, None, cache)
@@ -101,6 +110,7 @@ def installed(site: Site, cache: Path) -> tuple[Status, ...]:
     return (
         *(_status(e, points.get(e.id), site, cache) for e in models),
         *(_other(id, points[id], site, cache) for id in others),
+        *(_own_status(id, site, cache) for id in own_ids(site)),
     )
 
 
@@ -130,6 +140,38 @@ def _other(id: str, point: EntryPoint, site: Site, cache: Path) -> Status:
         blank = Card(id, "", f"plugin {point.value}", (), "", None, "view")
         return Status(blank, False, refused.seen, refused.do)
     return Status(shown, True)
+
+
+def _own(mine: Own, site: Site, cache: Path, unseeing: bool) -> Any:
+    _refuse_own(mine.card, site)
+    plugin = _built(mine.made, Setup(mine.card.id, mine.card, mine.files(), site.models.threads, site.models.precision))
+    if not unseeing:
+        refuse_unless_looking(plugin, cache)
+    return plugin
+
+
+def _own_status(id: str, site: Site, cache: Path) -> Status:
+    shown, mine, why = card_or_refusal(id, site)
+    if why is None and mine is not None:
+        try:
+            _refuse_own(shown, site)
+            _refuse_known_blind(shown, mine.kind, cache)
+        except ModelRefused as refused:
+            why = refused
+    return Status(shown, why is None, why.seen if why else "", why.do if why else "")
+
+
+def _refuse_own(card: Card, site: Site) -> None:
+    if any(e.id == card.id for e in catalog()) or card.id in _points():
+        raise PluginFailed(
+            f"site.toml gives a model the id {card.id}, which is another model's", "an id of its own", "rename it there"
+        )
+    if card.licence is None and card.id not in site.models.accept_unlicensed:
+        raise LicenceRefused(
+            f"{card.id} of this site states no licence",
+            "models whose licence is stated, or whose id the site accepts",
+            f'state it; or, having cleared it, add "{card.id}" to models.accept_unlicensed in site.toml',
+        )
 
 
 def _refuse_known_blind(card: Card, made: Any, cache: Path) -> None:
@@ -195,7 +237,8 @@ def _card(id: str, known: Entry | None, made: Any, cache: Path) -> Card:
 
 
 def _refuse_without_extra(card: Card) -> None:
-    missing = [name for name in (EXTRAS.get(card.extra, (card.extra,)) if card.extra else ()) if importlib.util.find_spec(name) is None]
+    needed = EXTRAS.get(card.extra, (card.extra,)) if card.extra else ()
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise ExtraMissing(
             f"{card.id} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",

@@ -18,15 +18,20 @@ from .settings import (
     Thresholds,
     Vault,
 )
+from .tables import TABLES, Environment, Folder, Server
 
 __all__ = [
     "ROLES",
     "SETTINGS",
+    "TABLES",
     "Drafting",
+    "Environment",
+    "Folder",
     "Learning",
     "Limits",
     "Models",
     "Person",
+    "Server",
     "Setting",
     "Site",
     "Thresholds",

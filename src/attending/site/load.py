@@ -12,9 +12,10 @@ from typing import Any
 from ..errors import SiteError
 from .folders import writing
 from .settings import ROLES, SCHEMA, SECTIONS, TYPE_WORDS, Person, Site, toml
+from .tables import TABLES, tables
 
 FILE = "site.toml"
-TOP = ("schema", "name", "people", *SECTIONS)
+TOP = ("schema", "name", "people", *SECTIONS, *TABLES)
 
 
 def load(home: Path) -> Site:
@@ -37,6 +38,7 @@ def load(home: Path) -> Site:
     people = _people(document.get("people", []))
     if people:
         values["people"] = people
+    values.update(tables(document))
     made = Site(home=home, **values)
     if made.thresholds.absent >= made.thresholds.present:
         raise SiteError(
@@ -88,6 +90,7 @@ def default_text() -> str:
         lines += ["", f"# {(kind.__doc__ or '').strip()}", f"[{section}]"]
         for f in fields(kind):
             lines.append(f"# {f.name} = {toml(f.default)}  # {f.metadata['meaning']}")
+    lines += ["", "# Models of your own, as tables [[servers]], [[folders]], [[environments]]: see docs/own-models.md"]
     return "\n".join(lines) + "\n"
 
 
