@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from ..terms import Assertion
 from ..terms.tokens import root
@@ -91,6 +92,8 @@ def implied(claim: Claim, organ: str, fact: Fact) -> bool:
 
 def anatomy(claim: Claim) -> Found | None:
     """A part of the body that no assertion holds must still be cited."""
+    if (second := _and_another(claim)) is not None:
+        return unknown("invented", f"also names {second}, which nothing cited names")
     for organ in claim.parsed.organs:
         name = organ.name if organ.kind == "organ" else next(e.name for e in organ.also if e.kind == "organ")
         if placed(claim, name, set(claim.cited.organs)) or any(implied(claim, name, f) for f in claim.everything):
@@ -106,3 +109,19 @@ def anatomy(claim: Claim) -> Found | None:
 
 def _whole(claim: Claim, organ: str) -> bool:
     return organ in _WHOLE.get(claim.region or "", ())
+
+
+def _and_another(claim: Claim) -> str | None:
+    """ "The supraspinatus and the infraspinatus", where the lexicon has one name for both and one of them is cited."""
+    words = claim.parsed.words
+    if any(f.presence == "absent" for f in claim.cited.facts):
+        return None  # a denial may be narrower
+    for one, two in pairwise(claim.parsed.found):
+        between = words[one.end : two.start]
+        if one.kind != "organ" or (two.kind, two.name) != (one.kind, one.name) or "and" not in between:
+            continue
+        told = [{root(w) for w in words[m.start : m.end]} <= claim.cited.roots for m in (one, two)]
+        if len(between) <= 3 and told in ([True, False], [False, True]):
+            extra = one if told[1] else two
+            return " ".join(words[extra.start : extra.end])
+    return None
