@@ -35,18 +35,23 @@ STREAM = {"stream": True, "stream_options": {"include_usage": True}, "return_pro
 
 
 class _Engine:
-    """One loaded model with its listener's folder. Calls are one at a time."""
+    """One loaded model with its listener's folder. Calls are one at a time. mmproj: what turns pictures into tokens."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(
+        self, path: Path, threads: int, mmproj: Path | None = None, context: int = CONTEXT, batch: int = BATCH
+    ) -> None:
         import xllamacpp
 
         self.lock = threading.Lock()
         self.folder = _private_folder()
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
-        params.n_ctx = CONTEXT
+        params.n_ctx = context
+        if mmproj is not None:
+            params.mmproj.path = str(mmproj)
+            params.mmproj_use_gpu = False
         params.n_parallel = 1
-        params.n_batch = params.n_ubatch = BATCH
+        params.n_batch = params.n_ubatch = batch
         params.verbosity = -1
         params.warmup = False
         # llama.cpp's threads wait for each other by spinning: with a thread for every core, one busy neighbour makes a
@@ -132,11 +137,22 @@ def _engine(path: Path, threads: int) -> _Engine:
         return _engines[path]
 
 
+_others: list[_Engine] = []
+
+
+def registered(engine: _Engine) -> _Engine:
+    """Closed when the program ends, like the writers'."""
+    with _engines_lock:
+        _others.append(engine)
+    return engine
+
+
 @atexit.register
 def _close_all() -> None:
     with _engines_lock:
-        engines = list(_engines.values())
+        engines = [*_engines.values(), *_others]
         _engines.clear()
+        _others.clear()
     for engine in engines:
         engine.close()
 
@@ -174,7 +190,7 @@ class _Heard:
 
 def _ask(
     server: Any,
-    messages: Sequence[dict[str, str]],
+    messages: Sequence[dict[str, Any]],
     schema: dict[str, Any] | None,
     max_tokens: int,
     start: float,

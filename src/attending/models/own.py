@@ -102,13 +102,18 @@ def _folder(folder: Folder, site: Site) -> Own:
     if folder.kind == "monai":
         from . import monai_bundle
 
-        card, bundle = monai_bundle.described(path, folder.id)
+        card, bundle = monai_bundle.described(path, folder.id, folder.licence)
         return Own(
             card,
             monai_bundle.MonaiBundle,
             lambda setup: monai_bundle.MonaiBundle(setup, bundle, folder.python or None),
             lambda: monai_bundle.files_of(bundle),
         )
+    if folder.kind == "gguf":
+        from . import llama_reader
+
+        card, files = llama_reader.described(path, folder.id, folder.licence)
+        return Own(card, llama_reader.LlamaReader, llama_reader.LlamaReader, lambda: files)
     from . import onnx_generic
 
     card, recipe = onnx_generic.described(path, folder.id)

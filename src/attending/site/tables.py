@@ -46,7 +46,12 @@ class Folder:
 
     id: str = _key("the model's id; for ONNX the one of its card.toml")
     path: str = _key("the folder; a relative one lies below the hospital's folder")
-    kind: str = _key("onnx: a card.toml beside an ONNX file; monai: a MONAI bundle", "onnx", ("onnx", "monai"))
+    kind: str = _key(
+        "onnx: a card.toml beside an ONNX file; monai: a MONAI bundle; gguf: a language model with its projector",
+        "onnx",
+        ("onnx", "monai", "gguf"),
+    )
+    licence: str = _key("SPDX expression, for monai and gguf; without one the licence gate refuses it", "")
     python: str = _key("for monai: another interpreter that has torch and monai; else this one's", "")
 
 
