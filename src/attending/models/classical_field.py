@@ -45,7 +45,7 @@ class Grid:
     @property
     def step(self) -> NDArray[np.float64]:
         """Voxels per sample along (z, y, x)."""
-        return (np.array(self.stop) - np.array(self.start)) / np.array(self.shape)
+        return np.asarray((np.array(self.stop) - np.array(self.start)) / np.array(self.shape), dtype=np.float64)
 
     def down(self, array: NDArray[Any], smooth: bool = True) -> Field:
         """An array on the image's grid -> samples, averaged where several voxels make one."""
@@ -203,7 +203,8 @@ def refine(
     impossible = prior <= 0.0
     for _ in range(rounds):
         inside = np.where(impossible, 0.0, field)
-        ratio = evidence(grey, inside + 30.0 * positive / max(int(positive.sum()), 1), 1.0 - field + 1e-6)
+        marked = inside + np.float32(30.0 / max(int(positive.sum()), 1)) * positive
+        ratio = evidence(grey, marked.astype(np.float32), (1.0 - field).astype(np.float32) + np.float32(1e-6))
         score = 1.0 / (1.0 + np.exp(-(logit + data * ratio)))
         target = np.where(positive, 1.0, np.where(negative | impossible, 0.0, score)).astype(np.float32)
         trust = np.where(positive | negative | impossible, HARD, hold).astype(np.float32)

@@ -123,7 +123,7 @@ def filled(stroke: Stroke, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def changed_box(before: NDArray[Any] | None, after: NDArray[Any]) -> Box | None:
-    """The inclusive box (x0, y0, z0, x1, y1, z1) in which two masks (z, y, x) differ; None for before is an empty one."""
+    """The inclusive box (x0, y0, z0, x1, y1, z1) in which two masks (z, y, x) differ; None before: an empty one."""
     places = np.argwhere(after if before is None else before ^ after)
     if not len(places):
         return None
