@@ -60,14 +60,18 @@ def equip(site: Site, store: Store, cache: Path) -> Equipment:
 def head_of(release: Release, store: Store, site: Site, cache: Path) -> models.Detector:
     """The Detector of a release: its ONNX bytes by hash, on the encoder that it was trained on.
 
-    Raises ReleaseRefused where nobody signed its approval as it stands.
+    Raises ReleaseRefused where nobody signed its approval as it stands, and NotLooking where its answers do not change
+    with the picture.
     """
     from .models.head import Head, head_card, head_code
+    from .proving import refuse_unless_head_looks
 
     _refuse_unless_signed(release, store)
     encoder = encoder_of(release.candidate.encoder, site, cache)
     weights = store.get_bytes(release.candidate.weights)
-    return Head(head_card(release), weights, encoder, head_code(release), site.models.threads)
+    head = Head(head_card(release), weights, encoder, head_code(release), site.models.threads)
+    refuse_unless_head_looks(head, release, site, cache)
+    return head
 
 
 def approval(release: Release) -> bytes:

@@ -11,7 +11,7 @@ import typer
 
 from .common import Home, Json, emit, error_fields, message, note, progress, say
 
-models_app = typer.Typer(no_args_is_help=True, help="Models: list, info, pull, check.")
+models_app = typer.Typer(no_args_is_help=True, help="Models: list, info, pull, check, verify.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, pull.")
 
 
@@ -103,19 +103,51 @@ def adopt(
 
 
 @models_app.command()
-def check(id: str, as_json: Json = False, home: Home = None) -> None:
-    """Run the conformance test that every plugin must pass. Exit 1 if it does not."""
+def check(
+    id: str,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Show the gate the pictures of this pulled data set.", show_default="drawn pictures"),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Ask the gate anew, although it knows this model.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Run the conformance test that every plugin must pass, and the gate that asks whether it looks. Exit 1 if not."""
     from ..api import Hospital
 
     failed = 0
-    with Hospital(home) as hospital:
-        for result in hospital.check(id):
-            failed += not result.ok
-            if as_json:
-                emit(id=id, check=result.name, ok=result.ok, detail=result.detail)
-            else:
-                say(f"{'ok    ' if result.ok else 'FAILED'} {result.name}: {result.detail}")
+    with Hospital(home) as hospital, progress(f"checking {id}") as bar:
+        results = hospital.check(id, data=data, again=again, progress=bar)
+    for result in results:
+        failed += not result.ok
+        if as_json:
+            emit(id=id, check=result.name, ok=result.ok, detail=result.detail)
+        else:
+            say(f"{'ok    ' if result.ok else 'FAILED'} {result.name}: {result.detail}")
     sys.exit(1 if failed else 0)
+
+
+@models_app.command()
+def verify(
+    id: str,
+    data: Annotated[str, typer.Option(help="A pulled data set with labels.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Measure a model, or a head by its release's id, on a labelled data set, beside what its card claims. Exit 1 if it
+    falls short of a claim."""
+    from ..api import Hospital
+    from ..verifying import words_of
+
+    with Hospital(home) as hospital, progress(f"measuring {id}") as bar:
+        verified = hospital.verify(id, data, bar)
+    if as_json:
+        emit(**verified.as_dict())
+    else:
+        for line in words_of(verified):
+            say(line)
+    sys.exit(1 if verified.verdict == "below" else 0)
 
 
 @data_app.command("list")

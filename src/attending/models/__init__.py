@@ -5,7 +5,7 @@ whose files are the ones that the catalog names; ``admit(card, facts)`` says whe
 """
 
 from .admission import admit, refuse_unless_admitted
-from .card import Card
+from .card import Card, Claim
 from .catalog import Entry, catalog, entry
 from .looked import refuse_unless_looking
 from .looking import Condition, Looked, look
@@ -34,6 +34,7 @@ __all__ = [
     "GROUP",
     "PROTOCOLS",
     "Card",
+    "Claim",
     "Condition",
     "Detector",
     "Encoder",

@@ -67,6 +67,31 @@ def alike(images: Sequence[Image]) -> tuple[Image, ...]:
     return tuple(out)
 
 
+def completed(images: Sequence[Image], count: int, seed: int = 11) -> tuple[Image, ...]:
+    """The images and, up to ``count``, copies of them as other people: turned, stretched, shifted, some mirrored, in
+    another contrast. For sets of a few volumes, where nobody else can be had."""
+    from scipy.ndimage import affine_transform
+
+    out = list(images)
+    for n in range(count - len(images)):
+        image, rng = images[n % len(images)], np.random.default_rng((seed, n))
+        voxels = image.voxels.astype(np.float32)
+        axes = voxels.shape[:3]
+        angle, stretch = rng.uniform(-0.2, 0.2), rng.uniform(0.87, 1.15, 3)
+        turn = np.eye(3)
+        turn[1:, 1:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        turn = turn @ np.diag([1.0 if axes[0] == 1 else stretch[0], stretch[1], rng.choice([-1, 1]) * stretch[2]])
+        centre = (np.array(axes) - 1) / 2
+        shift = centre - turn @ (centre + np.array([0.0, *rng.uniform(-0.04, 0.04, 2)]) * axes)
+        low, high = float(np.nanmin(voxels)), float(np.nanmax(voxels))
+        channels = [voxels] if voxels.ndim == 3 else [voxels[..., c] for c in range(voxels.shape[3])]
+        moved = [affine_transform(np.nan_to_num(c), turn, shift, order=1, cval=low) for c in channels]
+        part = (np.stack(moved, axis=-1) if voxels.ndim == 4 else moved[0]) - low
+        contrast = (part / max(high - low, 1e-6)).clip(0, 1) ** rng.uniform(0.75, 1.3)
+        out.append(Image(image.facts, _as(low + contrast * (high - low), image.voxels.dtype)))
+    return tuple(out)
+
+
 def shuffled(image: Image, rng: np.random.Generator) -> Image:
     """Noise: the image's own voxels in another order. Size, mean and histogram stay; all that is anatomy goes."""
     flat = image.voxels.reshape(-1, *image.voxels.shape[3:])

@@ -57,9 +57,14 @@ def refuse_unless_looking(
     if seen is None or not set(gated) <= {c.protocol for c in seen.conditions}:
         seen = look(plugin, images, pictures=pictures, protocols=gated, budget_s=BUDGET_S, progress=progress, code=code)
         keep(seen, cache)
-    if not seen.passed:
+    if not admits(seen):
         raise refusal(seen)
     return seen
+
+
+def admits(seen: Looked) -> bool:
+    """Whether a model with this record may answer: what draws masks or gives vectors does not decide it."""
+    return all(c.passed for c in seen.conditions if c.protocol in GATED)
 
 
 def recall(card: Card, code: str, cache: Path) -> Looked | None:
@@ -99,7 +104,7 @@ def code_of(made: Any) -> str:
 def known_blind(card: Card, made: Any, cache: Path) -> Looked | None:
     """The record of a model that was asked here and did not pass, without asking; for listings."""
     seen = recall(card, code_of(made), cache)
-    return seen if seen is not None and not seen.passed else None
+    return seen if seen is not None and not admits(seen) else None
 
 
 def to_json(looked: Looked) -> dict[str, Any]:
@@ -172,4 +177,14 @@ def _distribution(module: str) -> str:
     return module
 
 
-__all__ = ["GATED", "code_of", "from_json", "keep", "known_blind", "recall", "refuse_unless_looking", "to_json"]
+__all__ = [
+    "GATED",
+    "admits",
+    "code_of",
+    "from_json",
+    "keep",
+    "known_blind",
+    "recall",
+    "refuse_unless_looking",
+    "to_json",
+]

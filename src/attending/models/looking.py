@@ -19,7 +19,7 @@ from ..metrics import wilson
 from ..records import Image, Interval
 from .card import Card
 from .eyes import Eye, eyes_of
-from .gallery import alike, blank, middle_of, patients, shuffled, twin
+from .gallery import alike, blank, completed, middle_of, patients, shuffled, twin
 from .protocols import Progress
 
 REVISION = 1
@@ -33,11 +33,11 @@ made of a hash or of dice moves as much for both. At this level one such model i
 UNSTEADY = 0.10
 """Of the same pictures shown again, the part that may be answered otherwise. Protocols promise none."""
 PATIENTS = {2: 24, 3: 8}
-"""Planes and volumes to look at: fewer than 8 can prove nothing at SURE_LEVEL."""
+"""Planes and volumes to look at: fewer than 8 can prove nothing at SURE_LEVEL. (The key is the card's dims.)"""
 READ, EACH = 16, 3
 """Patients shown to a model that is asked questions, and how many of the questions each is asked."""
-AGAIN = 8
-"""How many pictures are shown a second time."""
+AGAIN = {2: 8, 3: 3}
+"""How many planes and volumes are shown a second time."""
 WORDS: Mapping[str, str] = {
     "again": "the same picture again",
     "twin": "the same picture to any eye",
@@ -131,7 +131,8 @@ def look(
 ) -> Looked:
     """Show the plugin its patients and judge its answers. Never changes what the plugin is given; records nothing.
 
-    images     real pictures that the card admits (at least 8, of different patients), else drawn ones are shown.
+    images     real pictures that the card admits, of different patients, else drawn ones are shown; fewer than 8 are
+               completed by turned and stretched copies of them.
     pictures   what to call them.     protocols  only these; None for all that answer about images.
     budget_s   give up where it would take longer than this.
 
@@ -148,6 +149,8 @@ def look(
         conditions += plan.ask(plugin, _Watch(card.id, plan.calls * len(eyes), budget_s, progress))
     why = "; ".join(_why(c) for c in conditions if not c.passed)
     seen = pictures or ("real" if images else "drawn")
+    if 0 < len(images) < PATIENTS[3]:
+        seen += f" ({len(images)}, and turned and stretched copies)"
     took = round(time.monotonic() - started, 2)
     return Looked(card.id, card.version, dict(card.files), code, seen, tuple(conditions), why, REVISION, took)
 
@@ -175,11 +178,7 @@ def _shown(card: Card, images: Sequence[Image]) -> tuple[Image, ...]:
     if not images:
         return patients(card, count)
     if len(images) < PATIENTS[3]:
-        raise NotLooking(
-            f"{len(images)} pictures to show {card.id}",
-            f"at least {PATIENTS[3]}, of different patients: fewer can prove nothing",
-            "name a larger data set, or none: then pictures are drawn",
-        )
+        return completed(alike(images), PATIENTS[3])
     order = np.random.default_rng(REVISION).permutation(len(images))[:count]  # sets come sorted by class
     return alike([images[i] for i in order])
 
@@ -231,7 +230,7 @@ class _Plan:
             self.pictures["twin", i, question] = (twin(image, self.rng),)
             self.pictures["shuffled", i, question] = (shuffled(image, self.rng),)
             self.pictures["middle", i, question] = (middle_of(image, other),)
-            if number < AGAIN:
+            if number < AGAIN[2 if self.images[0].voxels.shape[0] == 1 else 3]:
                 self.pictures["again", i, question] = (image,)
         for question in dict.fromkeys(question for _, question in self.pairs):
             self.pictures["blank", 0, question] = (blank(self.images),)
