@@ -45,6 +45,10 @@
     │   ├── NotBetter                   the held-out comparison does not support it
     │   ├── ThinlyTested                too few held-out cases
     │   └── UnknownRelease              no release with that id
+    ├── CompareRefused                  two studies, masks or readings that cannot be compared
+    │   ├── OtherPatient                they are of two patients
+    │   ├── NotAlike                    another modality or body part, or nothing measured in both
+    │   └── RegistrationFailed          the images could not be laid over each other
     └── ExportRefused                   this reading cannot be exported in that form
 
 Messages never carry identifiers: no patient attribute, no UID, no path inside the hospital's archive. The path that
@@ -251,6 +255,22 @@ class ThinlyTested(ReleaseRefused):
 
 class UnknownRelease(ReleaseRefused):
     """No release with that id."""
+
+
+class CompareRefused(AttendingError):
+    """Two studies, masks or readings that cannot be compared."""
+
+
+class OtherPatient(CompareRefused):
+    """The two studies are of two patients."""
+
+
+class NotAlike(CompareRefused):
+    """Another modality or body part, or nothing that was measured in both."""
+
+
+class RegistrationFailed(CompareRefused):
+    """The images could not be laid over each other."""
 
 
 class ExportRefused(AttendingError):
