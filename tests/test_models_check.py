@@ -182,8 +182,12 @@ def test_a_writer_that_breaks_a_promise_is_found() -> None:
 def test_a_thing_without_a_card_is_told_so() -> None:
     assert failures(object()) == {"card": "plugin.card is no Card"}
     assert failures(_Bare())["protocols"] == "it has the methods of no protocol"
-    assert failures(Sound(replace(CARD, protocols=("Reader",))))["protocols"].startswith("no methods of Reader")
+    assert failures(Mute(replace(CARD, protocols=("Reader",))))["protocols"].startswith("no methods of Reader")
     assert "empty: title" in failures(Sound(replace(CARD, title="")))["card"]
+
+
+class Mute(Sound):
+    answer = None  # type: ignore[assignment]
 
 
 class _Bare:

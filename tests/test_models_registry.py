@@ -15,6 +15,7 @@ from attending.errors import (
     ExtraMissing,
     HashMismatch,
     LicenceRefused,
+    NotLooking,
     NotPulled,
     PluginFailed,
     UnknownModel,
@@ -38,7 +39,8 @@ class Mine:
         self.threads = setup.threads
 
     def detect(self, image, progress=None):
-        return (Detection(CODE, float(image.voxels.mean() > 100)),)
+        plane = image.voxels[0].astype(float)
+        return (Detection(CODE, min(1.0, float(abs(plane - plane[:, ::-1]).mean()) / 200)),)
 """
 
 
@@ -130,6 +132,19 @@ def test_two_packages_with_one_id_are_refused_and_a_built_in_keeps_its_own(
     assert isinstance(models.load("echo", settings, tmp_path), echo.Echo)
 
 
+def test_a_plugin_that_does_not_look_is_refused_with_the_figures_and_listed_so(
+    install: Install, settings: site.Site, tmp_path: Path
+) -> None:
+    source = PLUGIN.format(licence="MIT", extra=None).replace("abs(plane - plane[:, ::-1])", "plane")
+    install("third_party_i", source, mine="third_party_i:Mine")
+    with pytest.raises(NotLooking, match="its own voxels shuffled changes 0 of 24 answers") as refused:
+        models.load("mine", settings, tmp_path)
+    assert "attending models check mine" in refused.value.do
+    listed = {status.card.id: status for status in models.installed(settings, tmp_path)}
+    assert not listed["mine"].usable and "does not look" in listed["mine"].why
+    assert models.load("mine", settings, tmp_path, unseeing=True).card.id == "mine"
+
+
 def test_a_plugin_without_a_licence_needs_the_sites_word(install: Install, settings: site.Site, tmp_path: Path) -> None:
     install("third_party_g", PLUGIN.format(licence=None, extra=None), mine="third_party_g:Mine")
     with pytest.raises(LicenceRefused, match=r'add "mine" to models\.accept_unlicensed in site\.toml'):
@@ -186,7 +201,7 @@ def test_files_that_were_changed_in_the_cache_are_not_run(
 
 def test_every_built_in_of_the_catalog_has_a_door(settings: site.Site, tmp_path: Path) -> None:
     without = {s.card.id for s in models.installed(settings, tmp_path) if s.why.startswith("no plugin here runs")}
-    assert without == {"minilm-l6-v2-int8", "whisper-base"}
+    assert without == {"whisper-base"}
 
 
 def test_built_ins_load_by_the_same_door(settings: site.Site, tmp_path: Path) -> None:
