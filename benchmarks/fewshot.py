@@ -156,7 +156,7 @@ def drift(x: NDArray[Any], pool: NDArray[Any]) -> dict[str, Any]:
     for seed in range(STREAMS):
         order = np.random.default_rng(seed).permutation(inside)
         watch = metrics.Drift(x[order[CASES:]])
-        false += any([watch.see(x[i]) for i in order[:CASES]])
+        false += [watch.see(x[i]) for i in order[:CASES]][-1]
         watch = metrics.Drift(x[order[CASES:]])
         stream = np.random.default_rng(seed + 1).permutation(outside)
         after.append(next((n + 1 for n, i in enumerate(stream) if watch.see(x[i])), None))

@@ -7,7 +7,8 @@ evidence or dated facts that it rests on, and a question that these cannot settl
 
 from .answer import answer
 from .knowledge import Fact, facts
+from .looking_up import matches
 from .question import Question, understand
 from .refusing import refuse
 
-__all__ = ["Fact", "Question", "answer", "facts", "refuse", "understand"]
+__all__ = ["Fact", "Question", "answer", "facts", "matches", "refuse", "understand"]

@@ -47,6 +47,17 @@ def _named(asked: set[str], names: frozenset[str]) -> bool:
     return bool(asked & names) or any(part in n for a in asked for part in KINDS_OF.get(a, ()) for n in names)
 
 
+def matches(words: str, meaning: str) -> bool:
+    """Whether what is asked for in words is what a code means, or something broader."""
+    if words.strip().lower() == meaning.lower():
+        return True
+    asked = understand(words)
+    findings, organs = names_of(meaning)
+    if asked.findings:
+        return _named(set(asked.findings), findings) and (not asked.organs or bool(set(asked.organs) & organs))
+    return bool(set(asked.organs) & organs) and not findings
+
+
 def about(question: Question, reading: Reading, closest: bool = True) -> list[Finding]:
     """The findings that the question names; those of a kind it names in general where it names no other.
 

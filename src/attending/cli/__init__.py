@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AttendingError
-from . import admin, asking, catalog, demo, learning, readings, segment
+from . import admin, asking, catalog, demo, find, learning, readings, segment
 from .common import fail, message
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ def _options(
 
 readings.add_to(app)
 asking.add_to(app)
+find.add_to(app)
 segment.add_to(app)
 learning.add_to(app)
 catalog.add_to(app)
