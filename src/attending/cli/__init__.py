@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AttendingError
-from . import admin, asking, catalog, demo, find, learning, readings, segment
+from . import admin, asking, catalog, demo, find, learning, measure, readings, segment
 from .common import fail, message
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ readings.add_to(app)
 asking.add_to(app)
 find.add_to(app)
 segment.add_to(app)
+measure.add_to(app)
 learning.add_to(app)
 catalog.add_to(app)
 admin.add_to(app)

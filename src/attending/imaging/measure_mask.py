@@ -104,7 +104,7 @@ def measure(segment: Segment, space: Space | None) -> Measures:
                 lines = other
         if here.depth:
             volume, sampling, half_voxel = _volume(segment, here, numbered, order, found)
-            _space_line(numbered, order, sizes, here, found)
+            _space_line(numbered, order, sizes, here, lines[0] if lines else None, found)
         else:
             _flat(segment, here, found)
             notes.append("one plane or a projection: an area and no volume")
@@ -227,10 +227,12 @@ def _space_line(
     order: NDArray[np.intp],
     sizes: NDArray[np.int64],
     space: Space,
+    flat: Line | None,
     found: list[Measured],
 ) -> None:
     lines = [in_space(numbered == k + 1, space) for k in order[:MOST_PARTS] if sizes[k] > sizes[order[0]] / 50]
-    line = max((one for one in lines if one), key=lambda one: one.mm)
+    # A line in a plane is a line in space; where its ends are found longer, it is the longest.
+    line = max((one for one in (*lines, flat) if one), key=lambda one: one.mm)
     found.append(_measured(c.LONGEST_3D, line, "longest line of one connected part, ends below a voxel"))
 
 

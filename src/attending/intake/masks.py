@@ -56,6 +56,11 @@ def masks(path: str | Path, limits: Limits) -> Mask:
     return Mask(facts, _segments(voxels), tuple(n for n in facts.notes if "unit of length" in n or "sheared" in n))
 
 
+def header_of(path: str | Path) -> Any:
+    """The identified header of a DICOM segmentation, for results beside it; None for other files."""
+    return _segmentation(Path(path), None)
+
+
 def _plain(facts: ImageFacts, shape: tuple[int, ...]) -> ImageFacts:
     from dataclasses import replace
 
@@ -97,14 +102,14 @@ def _shared(label: int, name: str, shares: NDArray[np.float32], code: Code | Non
     return Segment(label, name, body if body.any() else cut >= cut.max(), (x, y, z), cut, code)
 
 
-def _segmentation(file: Path, limits: Limits) -> Any:
+def _segmentation(file: Path, limits: Limits | None) -> Any:
     """The dataset where the file is a DICOM segmentation, else None."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     if not file.is_file():
         return None
-    if file.stat().st_size > limits.max_file_mib * 2**20:
+    if limits is not None and file.stat().st_size > limits.max_file_mib * 2**20:
         raise TooLarge(
             f"a mask of {file.stat().st_size / 2**20:.0f} MiB",
             f"up to {limits.max_file_mib} MiB",
