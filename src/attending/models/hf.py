@@ -19,6 +19,8 @@ from .worker import Worker, shared
 
 VISION = Path(__file__).with_name("hf_program.py")
 LANGUAGE = Path(__file__).with_name("hf_language_program.py")
+STEP_S = 30.0
+"""How long after its time a language model may take to come back: one step over a long prompt on a busy machine."""
 BASE_MIB = 900
 """What torch and transformers take before any weights (measured: 640 to 820 MiB)."""
 

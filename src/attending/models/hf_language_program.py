@@ -153,7 +153,7 @@ class Writer(Language):
 
         def allowed(batch: int, ids: Any) -> list[int]:
             # The prompt is no part of the answer: one token stands for it, as the enforcer wants a beginning.
-            return list(enforcer.get_allowed_tokens(ids[prompt - 1 :].tolist()).allowed_tokens)
+            return list(enforcer.get_allowed_tokens(ids[prompt - 1 :].tolist()).allowed_tokens) or self.ends()
 
         return allowed
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import QuestionRefused
 from ..records import Answer, Image
 from .admission import refuse_unless_admitted
-from .hf import LANGUAGE, pictures, worker_of
+from .hf import LANGUAGE, STEP_S, pictures, worker_of
 from .protocols import Setup
 
 MOST_WORDS = 2000
@@ -54,7 +54,7 @@ class HfReader:
         given: dict[str, Any] = {f"image{i}": picture for i, (_, _, picture) in enumerate(shown)}
         given |= {"question": words, "max_tokens": max_tokens, "timeout_s": timeout_s, "count": len(shown)}
         self._worker.start()
-        answer = self._worker.call("answer", given, timeout_s)
+        answer = self._worker.call("answer", given, timeout_s, STEP_S)
         text = " ".join(str(answer["text"]).split())
         notes = [f"looked at plane {z} of {id}" for id, z, _ in shown if len(shown) > 1]
         if left_out > 0:

@@ -47,6 +47,7 @@ class HfSam:
 def frame_of(setup: Setup, kind: str) -> Frame:
     """How its planes are prepared, from its own configuration."""
     config, look = config_of(setup), config_of(setup, "preprocessor_config.json")
+    look = look or config_of(setup, "processor_config.json").get("image_processor") or {}
     vision = config.get("vision_config") or {}
     side = vision.get("image_size") or (vision.get("backbone_config") or {}).get("image_size") or 1024
     side = int(side[0] if isinstance(side, list) else side)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ModelRefused, PluginFailed, WorkerFailed
-from .hf import LANGUAGE, worker_of
+from .hf import LANGUAGE, STEP_S, worker_of
 from .protocols import Setup, Written
 
 
@@ -50,7 +50,7 @@ class HfWriter:
         }
         self._worker.start()
         try:
-            answer = self._worker.call("write", given, timeout_s)
+            answer = self._worker.call("write", given, timeout_s, STEP_S)
         except WorkerFailed:
             if time.monotonic() - start >= timeout_s:  # others were before it all that time
                 return Written("", 0, 0, 0, time.monotonic() - start, "time")

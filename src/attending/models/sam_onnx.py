@@ -22,7 +22,7 @@ from .worker import Worker
 
 PROGRAM = Path(__file__).with_name("sam_onnx_program.py")
 GRAPHS = ("encoder.onnx", "click.onnx", "refine.onnx")
-KEPT = ("config.json", "preprocessor_config.json")
+KEPT = ("config.json", "preprocessor_config.json", "processor_config.json")
 EXPORT_S = 1800.0
 
 

@@ -27,7 +27,7 @@ file to append them to).
 - Requests of many threads are queued in order; calls named in ``batches`` that wait together are answered together. A
   batch that fails is done again one by one, so that one bad request fails alone.
 - ``timeout_s`` counts from the call, waiting included. A request that still waits is taken back; one that runs on
-  GRACE_S past its time has hung: the process is killed and started again, and requests that only waited are asked
+  ``grace_s`` past its time has hung: the process is killed and started again, and requests that only waited are asked
   again. (Programs that can stop early, as language models, should be told their time as an argument.)
 - A process that dies fails the request it was at (WorkerFailed; OutOfMemory where the kernel's killer or the program
   says so); requests that waited, and all later ones, go to a new process. A session that keeps something in the process
@@ -129,9 +129,11 @@ class Worker:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
-    def call(self, name: str, args: Mapping[str, Any] | None = None, timeout_s: float = 60.0) -> dict[str, Any]:
+    def call(
+        self, name: str, args: Mapping[str, Any] | None = None, timeout_s: float = 60.0, grace_s: float = GRACE_S
+    ) -> dict[str, Any]:
         """Ask, wait, and give the answer. The first call, and the first after a death, also loads; that has time of its
-        own (``start_s``).
+        own (``start_s``). grace_s: how long a running request may go on past its time before its process is ended.
 
         Raises WorkerFailed, OutOfMemory, or ModelRefused with the program's own reason.
         """
@@ -142,7 +144,7 @@ class Worker:
         deadline = time.monotonic() + timeout_s
         self._put(asked)
         if not asked.done.wait(max(0.0, deadline - time.monotonic())):
-            self._late(asked, timeout_s)
+            self._late(asked, timeout_s, grace_s)
         if asked.error is not None:
             raise asked.error
         return asked.answer or {}
@@ -215,7 +217,7 @@ class Worker:
         asked.error = error
         asked.done.set()
 
-    def _late(self, asked: _Asked, timeout_s: float) -> None:
+    def _late(self, asked: _Asked, timeout_s: float, grace_s: float) -> None:
         if not asked.started:
             process = self._process
             with contextlib.suppress(OSError, ValueError), self._sending:
@@ -225,7 +227,7 @@ class Worker:
                 seen = f"was busy with other requests for {timeout_s:.0f} s"
                 self._drop(asked, self.says.failed(seen, "an answer within the time given"))
             return
-        if asked.done.wait(GRACE_S):
+        if asked.done.wait(grace_s):
             return
         with self._lock:
             process = self._process
@@ -256,6 +258,9 @@ class Worker:
             else:
                 self._heard(head, arrays)
         process.wait()
+        for pipe in (process.stdout, process.stdin):
+            with contextlib.suppress(OSError, ValueError):  # what was still to be written has nowhere to go
+                _pipe(pipe).close()
         said.setdefault("ended", True)
         ready.set()
         self._ended(process, nonsense)
