@@ -17,7 +17,7 @@ FILES = ("encoder.onnx", "click.onnx", "refine.onnx")
 def encoder(model: Any) -> Any:
     import torch
 
-    class Encoder(torch.nn.Module):
+    class Encoder(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.inner = model.vision_encoder
@@ -36,7 +36,7 @@ def decoder(model: Any, several: bool) -> Any:
     """
     import torch
 
-    class Decoder(torch.nn.Module):
+    class Decoder(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.prompt, self.masks = model.prompt_encoder, model.mask_decoder
