@@ -100,14 +100,14 @@ def _folder(folder: Folder, site: Site) -> Own:
             f"no folder where {folder.id} should lie", "a folder", f"mend path of {folder.id} in site.toml"
         )
     if folder.kind == "monai":
-        from . import monai_bundle
+        from .monai_bundle import MonaiBundle, described, files_of
 
-        card, bundle = monai_bundle.described(path, folder.id, folder.licence)
+        card, bundle = described(path, folder.id, folder.licence)
         return Own(
             card,
-            monai_bundle.MonaiBundle,
-            lambda setup: monai_bundle.MonaiBundle(setup, bundle, folder.python or None),
-            lambda: monai_bundle.files_of(bundle),
+            MonaiBundle,
+            lambda setup: MonaiBundle(setup, bundle, folder.python or None),
+            lambda: files_of(bundle),
         )
     if folder.kind == "gguf":
         from . import llama_reader
@@ -122,8 +122,8 @@ def _folder(folder: Folder, site: Site) -> Own:
 
 
 def _environment(environment: Environment, site: Site) -> Own:
-    from . import environments
+    from .environments import KINDS, card_of
 
-    card = environments.card_of(environment)
-    kind = environments.KINDS[environment.program]
+    card = card_of(environment)
+    kind: Any = KINDS[environment.program]
     return Own(card, kind, lambda setup: kind(setup, environment, site.home))
