@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from .classical_field import Field, Grid, Mask, refine
 from .classical_scale import slope
 
-EDGE_OF_BOX, SOFTNESS, POWER = 1.0, 4.0, 2.5
-"""The usual reading: a rounded shape that touches all sides, sure in its middle, in doubt near its outline."""
+EDGE_OF_BOX, POWER, SOFTNESS = {2: 1.0, 3: 0.8}, {2: 2.5, 3: 2.0}, 4.0
+"""The usual reading: a rounded shape that touches all sides, sure in its middle, in doubt near its outline.
+Volumes fill less of their box than planes do."""
 CLASSES = 3
 IN_CLASS, OFF_CLASS, SHAPE = 0.8, 0.12, 0.35
 DATA = 1.5
@@ -37,8 +38,9 @@ def box_prior(places: list[NDArray[Any]]) -> tuple[Field, Mask]:
     """(prior 0..1, inside): the usual reading; exactly 0 outside the box."""
     size = [np.abs(p) for p in places]
     inside = np.maximum.reduce(size) <= 1.0
-    radius = np.add.reduce([s**POWER for s in size]) ** (1 / POWER)
-    prior = 1.0 / (1.0 + np.exp(-SOFTNESS * (EDGE_OF_BOX - radius)))
+    dims = 2 if size[0].shape[0] == 1 else 3
+    radius = np.add.reduce([s ** POWER[dims] for s in size]) ** (1 / POWER[dims])
+    prior = 1.0 / (1.0 + np.exp(-SOFTNESS * (EDGE_OF_BOX[dims] - radius)))
     return np.where(inside, prior, 0.0).astype(np.float32), inside
 
 

@@ -225,7 +225,8 @@ def _foreground(image: Image) -> Mask:
     # Air and table apart first, then body and bright organs: the lower cut is the body's outline.
     low, high = np.percentile(grey, (0.5, 99.5))
     cut = threshold_otsu(np.clip(grey, low, high))
-    bright = grey > cut
+    # Otsu's cut may lie anywhere between two clear classes, so also in the noise of one: halfway is the outline.
+    bright = grey > (float(grey[grey > cut].mean()) + float(grey[grey <= cut].mean())) / 2
     rim = np.concatenate(
         [bright[:, 0].ravel(), bright[:, -1].ravel(), bright[:, :, 0].ravel(), bright[:, :, -1].ravel()]
     )
