@@ -1,8 +1,9 @@
 """How the promptable net is looked through: which windows of a plane it sees, and which of its answers is taken.
 
 A box, a lasso or an earlier mask says where to look. A click does not say how large the thing is: windows of several
-zooms are tried in one batch and the answer with the best guessed Dice is taken. Then comes a second, closer look around
-the first answer. Shared by the engine and by the validation during training.
+zooms are tried in one batch, and the answer is taken whose guessed Dice, sureness and agreement with the other windows'
+answers are greatest together. Then comes a second, closer look around it. Shared by the engine and by the validation
+during training.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ Net = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.floa
 
 ZOOM = 0.6
 """The part of the window's side that a box, lasso, mask or first answer takes: the middle of what training showed."""
-ZOOMS = 4
+ZOOMS = 6
 """Windows tried for clicks, from the whole plane down to the closest."""
 CLOSEST = 20.0
 """Voxels: the least side of a window tried for clicks."""
+COMMON = 256
+"""Greatest side of the plane on which answers of several windows are compared."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def answer(net: Net, planes: Sequence[NDArray[Any]], marks: Sequence[Marks], loo
     start = 0
     for some in windows:
         stop = start + len(some)
-        k = start + int(np.argmax(guesses[start:stop]))
+        k = start + _choice(planes[len(best)].shape, some, probabilities[start:stop], guesses[start:stop])
         best.append((flat[k], probabilities[k], float(guesses[k])))
         start = stop
     for _ in range(looks - 1):
@@ -69,6 +72,28 @@ def first_windows(shape: tuple[int, ...], marks: Marks) -> list[Window]:
         return [whole]
     sides = np.geomspace(whole.side, least, ZOOMS)[1:]
     return [whole, *(Window((y0 + y1) / 2 - s / 2, (x0 + x1) / 2 - s / 2, float(s)) for s in sides)]
+
+
+def _choice(
+    shape: tuple[int, ...], windows: list[Window], probabilities: NDArray[np.float32], guesses: NDArray[np.float32]
+) -> int:
+    """Which window's answer is taken: guessed Dice x sureness x mean agreement with all windows' answers. Chosen on
+    held-out synthetic scenes, where it beats each of the three alone."""
+    if len(windows) == 1:
+        return 0
+    scale = min(1.0, COMMON / max(shape[:2]))
+    small = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
+    there = [Window((w.y + 0.5) * scale - 0.5, (w.x + 0.5) * scale - 0.5, w.side * scale) for w in windows]
+    same = np.stack([paste(p, w, small, 0.0).ravel() for p, w in zip(probabilities, there, strict=True)])
+    both, own = same @ same.T, (same * same).sum(1)
+    agreement = (2 * both / (own[:, None] + own[None, :] + 1e-6)).mean(1)
+    return int(np.argmax(guesses * np.array([_sureness(p) for p in probabilities]) * agreement))
+
+
+def _sureness(probability: NDArray[np.float32]) -> float:
+    """0..1: how far from a half the probabilities are where there may be something; 0 where there is nothing."""
+    maybe = probability[probability > 0.1]
+    return 2 * float(np.abs(maybe - 0.5).mean()) if len(maybe) else 0.0
 
 
 def _closer(

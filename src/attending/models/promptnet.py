@@ -26,7 +26,7 @@ from .protocols import Progress, Setup
 
 MODES = ("point", "box", "scribble", "lasso", "mask")
 WEIGHTS = Path(__file__).parent / "weights" / "attending-prompted.onnx"
-SHA256 = "9836a70add4b1a5dc864043c915a2b74f61eba1986250b4afa0f2486dd50307d"
+SHA256 = "f833db0513ef21516593bb172e579014fc14c7ec1a94da9d42dedfd623b40c12"
 BATCH = 16
 """Windows that go through the net at once: 60 MiB of activations."""
 IN_TURN = 8

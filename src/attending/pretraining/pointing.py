@@ -105,18 +105,19 @@ def earlier(rng: Rng, mask: Mask) -> Mask:
     rows, columns = mask.shape
     reach = float(np.sqrt(mask.sum()))
     size = max(rows, columns)
-    strength = rng.uniform(0.02, 0.2) * reach
+    flawed = rng.random() ** 1.5  # most slices are much like the one before
+    strength = flawed * 0.2 * reach
     cells = int(np.clip(rng.uniform(0.7, 2.5) * size / reach, 2, 24))
     shift = np.stack([smooth(rng, size, cells)[:rows, :columns] for _ in range(2)]) * np.float32(strength)
-    shift += rng.normal(0, 0.06 * reach, (2, 1, 1)).astype(np.float32)
-    zoom = np.float32(rng.normal(1.0, 0.1))
+    shift += rng.normal(0, 0.08 * flawed * reach, (2, 1, 1)).astype(np.float32)
+    zoom = np.float32(rng.normal(1.0, 0.12 * flawed))
     cy, cx = (np.argwhere(mask).mean(0)).astype(np.float32)
     y = np.arange(rows, dtype=np.float32)[:, None]
     x = np.arange(columns, dtype=np.float32)[None, :]
     y = np.clip(np.rint((y - cy) * zoom + cy + shift[0]), 0, rows - 1).astype(np.intp)
     x = np.clip(np.rint((x - cx) * zoom + cx + shift[1]), 0, columns - 1).astype(np.intp)
     out: Mask = mask[y, x]
-    draw, times = rng.random(), max(1, int(rng.uniform(0, 0.1) * reach))
+    draw, times = rng.random() / max(flawed, 0.05) ** 0.5, max(1, int(rng.uniform(0, 0.12) * flawed * reach))
     if draw < 0.2:
         out = binary_dilation(out, iterations=times)
     elif draw < 0.4:

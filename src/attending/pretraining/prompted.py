@@ -48,6 +48,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--templates", type=Path, help="nilearn/datasets/data of the nilearn wheel: MNI152 tissue maps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--check", type=int, default=300, help="held-out synthetic tasks at the end; 0: no validation")
     parser.set_defaults(run=run)
 
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    training = _Training(args.out, args.minutes, args.seed)
+    training = _Training(args.out, args.minutes, args.seed, args.check)
     tissues = tissue_slices(args.templates) if args.templates else None
     if tissues is None:
         log.info("no templates given: heads are drawn by rule alone")
@@ -82,12 +83,12 @@ def tissue_slices(folder: Path) -> NDArray[np.uint8]:
 class _Training:
     """The loop, written out: a batch, its loss, a step, the moving average, and the net's word back to the stream."""
 
-    def __init__(self, out: Path, minutes: float, seed: int) -> None:
+    def __init__(self, out: Path, minutes: float, seed: int, count: int) -> None:
         import torch
 
         from .promptnet_torch import PromptNet
 
-        self.out = out
+        self.out, self.count = out, count
         torch.manual_seed(seed)
         self.net = PromptNet().to(memory_format=torch.channels_last)
         self.average = PromptNet().eval()
@@ -144,13 +145,14 @@ class _Training:
             if now - saved > SAVE_EVERY:
                 self.save()
                 saved = now
-            if now - checked > CHECK_EVERY:
+            if self.count and now - checked > CHECK_EVERY:
                 self.save()
-                check(torch_net(self.average), log.info, quick=True)
+                check(torch_net(self.average), log.info, self.count, quick=True)
                 checked = now
                 began += time.monotonic() - now  # validation is not training
         self.save()
-        check(torch_net(self.average), log.info)
+        if self.count:
+            check(torch_net(self.average), log.info, self.count)
 
     def save(self) -> None:
         """Tensors and state, each written beside and moved over, tensors first."""
@@ -237,11 +239,11 @@ def torch_net(module: Any) -> Net:
     return net
 
 
-def check(net: Net, say: Any, quick: bool = False) -> None:
-    """Validation: held-out synthetic tasks, and the real sets of the mirror where it is there."""
+def check(net: Net, say: Any, count: int = 300, quick: bool = False) -> None:
+    """Validation: held-out synthetic tasks, and half as many of each real set that is there; quick: a fifth of both."""
     from . import prompted_check as checks
 
-    sets = {"synthetic": checks.synthetic(60 if quick else 300)}
-    sets |= checks.real(checks.mirror_folder(), 40 if quick else 150)
+    count = count // 5 if quick else count
+    sets = {"synthetic": checks.synthetic(count)} | checks.real(checks.mirror_folder(), count // 2)
     modes = ("1 click", "box", "scribble", "mask") if quick else checks.MODES
     checks.report(net, sets, say, modes)

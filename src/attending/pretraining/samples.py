@@ -17,7 +17,7 @@ from .anatomy import Rng
 from .pointing import Mask
 from .scenes import Scene, scene
 
-MODES = {"click": 0.34, "box": 0.25, "scribble": 0.1, "lasso": 0.05, "mask": 0.18, "box and click": 0.08}
+MODES = {"click": 0.34, "box": 0.24, "scribble": 0.1, "lasso": 0.05, "mask": 0.2, "box and click": 0.07}
 GO_ON = 0.6
 """How often a sample is carried on with what the net made of it."""
 REFINE = 0.4
