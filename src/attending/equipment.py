@@ -41,6 +41,7 @@ def equip(site: Site, store: Store, cache: Path) -> Equipment:
             return None
 
     segmenter, tumour, writer = (loaded(id) for id in (site.models.head, site.models.tumour, site.models.writer))
+    tissue = loaded(site.models.tissue) if site.models.tissue != site.models.head else None
     further = [loaded(id) for id in site.models.detectors]
     heads, releases = [], []
     for release in store.approved():
@@ -50,7 +51,7 @@ def equip(site: Site, store: Store, cache: Path) -> Equipment:
         except AttendingError as why:
             refused.append((f"release {release.id}", str(why)))
     readers = tasks.Readers(
-        segmenters=tuple(s for s in (segmenter,) if s is not None),
+        segmenters=tuple(s for s in (segmenter, tissue) if s is not None),
         detectors=tuple(d for d in (tumour, *further, *heads) if d is not None),
         refused=tuple(refused),
     )

@@ -71,8 +71,10 @@ def by_detectors(image: Image, labels: Sequence[str], detectors: Sequence[Detect
             continue
         for found in detector.detect(image):
             for label in (label for label, code in known.items() if matches(label, found.code.meaning)):
-                t = site.thresholds
-                chosen = "present" if found.score >= t.present else "absent" if found.score <= t.absent else "uncertain"
+                present, absent, _ = site.thresholds.at(found.code.value)
+                chosen = "present" if found.score >= present else "absent" if found.score <= absent else "uncertain"
+                if found.possible is not None and len(found.possible) != 1:
+                    chosen = "uncertain"
                 producer = Producer(detector.card.id, detector.card.version)
                 out.append(
                     Looked(label, found.score, found.calibrated, "detector", producer, found.code, chosen, found.notes)

@@ -98,6 +98,35 @@ def rollback(
         tell(hospital.rollback(task, by), as_json)
 
 
+@release_app.command()
+def drift(
+    task: Annotated[str | None, typer.Option(help="The task.", show_default="every release in use")] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Compare the images that a release in use has read with those that it learned from; exit 1 on an alert."""
+    from .. import drifting
+    from ..api import Hospital
+    from ..errors import UnknownRelease
+
+    alarmed = False
+    with Hospital(home) as hospital:
+        in_use = [r for r in hospital.store.approved() if task is None or task.lower() in _task(r).lower()]
+        if not in_use:
+            raise UnknownRelease("no release of that task is in use", "a release that a person approved",
+                                 "see `attending release list`")  # fmt: skip
+        for release in in_use:
+            seen = drifting.watch(release, hospital.store, hospital.site, hospital.cache)
+            alarmed = alarmed or seen.alarmed
+            if as_json:
+                emit(id=release.id, task=release.candidate.task, calibration=seen.calibration, seen=seen.seen,
+                     looks=seen.looks, told_apart=round(seen.told_apart, 4), p=seen.p, alarmed=seen.alarmed,
+                     words=seen.words)  # fmt: skip
+            else:
+                say(f"{release.id}  {_task(release)}  {seen.words}")
+    sys.exit(1 if alarmed else 0)
+
+
 FIGURES = {
     "auroc": "AUROC",
     "balanced_accuracy": "balanced accuracy",

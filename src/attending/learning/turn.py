@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from .graph import TOLERANCE, predict, to_onnx
 from .head import Head, fit
 
 MIN_TRAIN = 20
+COVERAGES = (0.8, 0.85, 0.9, 0.95, 0.99)
 MIN_PER_CLASS = 5  # one of each class in each of the five folds
 LIMITS = (
     "Trained on few labelled images; admits images like those it was trained on and no others. Its probability holds "
@@ -184,6 +186,7 @@ def _card(
             "colour": "yes" if any(image.colour for _, _, image in images) else "no",
             "threshold": f"{at:.6f}",
             "strength": f"{head.strength:g}",
+            "conformal": json.dumps(_conformal(y, head.out_of_fold)),
             "out_of_fold": f"AUROC {ranked:.3f}; at the operating point sensitivity "
             f"{metrics.sensitivity(y, head.out_of_fold, at):.3f}, specificity "
             f"{metrics.specificity(y, head.out_of_fold, at):.3f}",
@@ -194,6 +197,14 @@ def _card(
             "notes": "; ".join(training.notes),
         }.items()
     )
+
+
+def _conformal(y: NDArray[np.int_], p: NDArray[np.float64]) -> dict[str, list[float]]:
+    """coverage -> thresholds of absent and present, each class covered by itself, from out-of-fold probabilities."""
+    from .. import metrics
+
+    rows = np.stack([1 - p, p], axis=1)
+    return {str(c): [round(float(t), 6) for t in metrics.class_thresholds(y, rows, c)] for c in COVERAGES}
 
 
 def _facts(case: CaseFacts, image: str) -> ImageFacts:

@@ -3,6 +3,7 @@
 ``measure`` gives every figure of one model on one set of cases; ``difference`` gives one model minus another on the
 same cases and the same resamples. A figure that is not defined (one class only) is left out of the answer, or None
 where a single one was asked for; it is never NaN. Wrong shapes and values raise ValueError.
+Maps of what a score rests on are judged by ``rank_likeness``, ``points_at`` and ``area`` (of deletion curves).
 ``calibrate``, ``conformal_threshold`` and ``Drift`` turn scores into probabilities, sets with a stated coverage, and an
 alarm.
 """
@@ -11,6 +12,7 @@ from .binary import FIGURES, auroc, balanced_accuracy, brier, ece, sensitivity, 
 from .calibration import Calibration, calibrate
 from .conformal import class_thresholds, conformal_p, conformal_sets, conformal_threshold
 from .drift import Drift
+from .heat import area, mean_of, points_at, rank_likeness, share_inside
 from .intervals import difference, measure, percentile, resamples, wilson
 from .overlap import dice, dices
 
@@ -18,6 +20,7 @@ __all__ = [
     "FIGURES",
     "Calibration",
     "Drift",
+    "area",
     "auroc",
     "balanced_accuracy",
     "brier",
@@ -30,10 +33,14 @@ __all__ = [
     "dices",
     "difference",
     "ece",
+    "mean_of",
     "measure",
     "percentile",
+    "points_at",
+    "rank_likeness",
     "resamples",
     "sensitivity",
+    "share_inside",
     "specificity",
     "wilson",
 ]

@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 LEAST = 40
 """Cases that calibration and stream each need."""
+EVERY = 50
+"""Cases between looks."""
 AXES = 20
 FOLDS = 5
 
@@ -34,7 +36,7 @@ class Drift:
 
     calibration: NDArray[Any]
     alarm: float = 0.01
-    every: int = 50
+    every: int = EVERY
     window: int = 400
     seen: int = 0
     looks: int = 0

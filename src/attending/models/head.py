@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import HashMismatch, PluginFailed
-from ..records import Code, Detection, Image, Release
+from ..records import Code, Detection, Image, Presence, Release
 from .admission import refuse_unless_admitted
 from .card import Card
 from .protocols import Encoder, Progress
@@ -69,15 +72,32 @@ def head_code(release: Release) -> Code:
     return Code(said.get("code_scheme", "99ATTENDING"), said.get("code_value", task), said.get("code_meaning", task))
 
 
+def head_conformal(release: Release, coverage: float) -> tuple[float, float, float] | None:
+    """The thresholds of the least coverage in the release's card that is at least the asked one; None for 0, and for
+    releases that were learned before there were any."""
+    kept = json.loads(dict(release.candidate.card).get("conformal", "{}"))
+    enough = sorted((float(c), *map(float, t)) for c, t in kept.items() if float(c) >= coverage)
+    return (enough[0][0], enough[0][1], enough[0][2]) if coverage > 0 and enough else None
+
+
 class Head:
     """Detector with one Detection: the head's calibrated probability.
 
     network   ONNX: one input, float32 (n, d) vectors of the encoder; an output of float32 probabilities of presence,
               (n,), (n, 1), or (n, 2) with presence last.
     encoder   the Encoder whose vectors it was trained on.
+    conformal (coverage, threshold of absent, threshold of present), or None: see ``head_conformal``.
     """
 
-    def __init__(self, card: Card, network: bytes, encoder: Encoder, code: Code, threads: int = 1) -> None:
+    def __init__(
+        self,
+        card: Card,
+        network: bytes,
+        encoder: Encoder,
+        code: Code,
+        threads: int = 1,
+        conformal: tuple[float, float, float] | None = None,
+    ) -> None:
         import onnxruntime
 
         named = card.files.get("head.onnx")
@@ -91,7 +111,7 @@ class Head:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self.card, self.code, self.encoder = card, code, encoder
+        self.card, self.code, self.encoder, self.conformal = card, code, encoder, conformal
         try:
             self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         except Exception as failed:  # onnxruntime raises its own unrelated classes
@@ -106,15 +126,41 @@ class Head:
     def detect(self, image: Image, progress: Progress | None = None) -> tuple[Detection, ...]:
         """One Detection. Raises NotAdmitted; the case's source is compared by ``admit`` before, where it is known."""
         refuse_unless_admitted(self.card, image.facts, self.card.sources[0] if self.card.sources else None)
-        vector = self.encoder.encode([image])
+        score = float(self.of_vectors(self.encoder.encode([image]))[0])
+        possible, notes = self._possible(score)
+        notes = (f"release {self.card.version}", *notes)
+        return (Detection(self.code, score, calibrated=True, notes=notes, possible=possible),)
+
+    def _possible(self, score: float) -> tuple[tuple[Presence, ...] | None, tuple[str, ...]]:
+        """The conformal set, and what to say of it where it is not one answer."""
+        if self.conformal is None:
+            return None, ()
+        coverage, absent, present = self.conformal
+        left: list[Presence] = []
+        if 1 - score <= present:
+            left.append("present")
+        if score <= absent:
+            left.append("absent")
+        if len(left) == 1:
+            return tuple(left), ()
+        why = "both answers remain possible" if left else "it is like neither the present nor the absent cases"
+        return tuple(left), (f"abstains: at {coverage:.0%} coverage {why}",)
+
+    def scores_of(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, 1) probabilities of images that are already admitted."""
+        return self.of_vectors(self.encoder.encode(images)).astype(np.float32)[:, None]
+
+    def of_vectors(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, d) vectors of the encoder -> (n,) probabilities."""
         try:
-            answer = np.asarray(self._session.run([self._output], {self._input: vector})[0], dtype=np.float64)
+            answer = np.asarray(self._session.run([self._output], {self._input: vectors})[0], dtype=np.float64)
         except Exception as failed:  # a network for another vector length, with onnxruntime's own class
             raise self._broken(f"does not take vectors of {self.encoder.space}") from failed
-        score = float(answer.reshape(1, -1)[0, -1])
-        if not 0.0 <= score <= 1.0:
-            raise self._broken(f"gave {score}, which is no probability")
-        return (Detection(self.code, score, calibrated=True, notes=(f"release {self.card.version}",)),)
+        scores = np.asarray(answer.reshape(len(vectors), -1)[:, -1])
+        wrong = scores[~((scores >= 0.0) & (scores <= 1.0))]
+        if wrong.size:
+            raise self._broken(f"gave {float(wrong[0])}, which is no probability")
+        return scores
 
     def _broken(self, what: Any) -> PluginFailed:
         return PluginFailed(

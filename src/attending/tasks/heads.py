@@ -20,7 +20,8 @@ def detect(
 ) -> None:
     """One finding per class that the detector scores. Lets the detector's own errors through."""
     for detection in detector.detect(sight.image, progress):
-        write(sight.image, detector.card, detection, presence(detection.score, thresholds), book)
+        found = presence(detection.score, thresholds, detection.code, detection.possible)
+        write(sight.image, detector.card, detection, found, book, thresholds=thresholds)
 
 
 def what(detector: Detector) -> str:

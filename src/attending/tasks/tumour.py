@@ -39,10 +39,11 @@ def detect(
     tumours = sorted((d for d in detections if d.code.value != NONE), key=lambda d: -d.score)
     none = next((d for d in detections if d.code.value == NONE), None)
     together = 1.0 - none.score if none is not None else max((d.score for d in tumours), default=0.0)
-    if presence(together, thresholds) == "absent":
+    if presence(together, thresholds, MASS) == "absent":
         each = ", ".join(f"{d.code.meaning} {d.score:.2f}" for d in tumours)
         mass = Detection(MASS, together, none.calibrated if none else False, None, (f"scores: {each}",))
-        write(image, card, mass, "absent", book, INTRACRANIAL)
+        write(image, card, mass, "absent", book, INTRACRANIAL, thresholds)
         return
     for detection in tumours:
-        write(image, card, detection, presence(detection.score, thresholds), book, INTRACRANIAL)
+        found = presence(detection.score, thresholds, detection.code, detection.possible)
+        write(image, card, detection, found, book, INTRACRANIAL, thresholds)
