@@ -111,8 +111,9 @@ def plane(image: Image, z: int) -> Image:
 
 def click(mask: Mask, rng: np.random.Generator, positive: bool = True) -> Point:
     """A click near the middle of a region: among the voxels at least 0.6 as deep inside as the deepest."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
-    z, y, x = rng.choice(np.argwhere(depth >= 0.6 * depth.max()))
+    place = ndimage.find_objects(mask.astype(np.uint8))[0]
+    depth = ndimage.distance_transform_edt(np.pad(mask[place], 1))[1:-1, 1:-1, 1:-1]
+    z, y, x = rng.choice(np.argwhere(depth >= 0.6 * depth.max())) + np.array([s.start for s in place])
     return Point((int(x), int(y), int(z)), positive)
 
 
@@ -205,10 +206,13 @@ def _surface(mask: Mask) -> Mask:
 
 
 def _largest(mask: Mask) -> Mask:
-    parts, count = ndimage.label(mask)
-    if count < 2:
+    place = (ndimage.find_objects(mask.astype(np.uint8)) or [None])[0]
+    if place is None:
         return mask
-    return np.asarray(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
+    parts, _ = ndimage.label(mask[place])
+    out = np.zeros_like(mask)
+    out[place] = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    return out
 
 
 def _smaller(areas: Any) -> int:

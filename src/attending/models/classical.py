@@ -205,7 +205,12 @@ class ClassicalSession:
         if wrong.any():
             # The click lies near the middle of what is wrong: its depth there says how large that is.
             area = ~mask if event.positive else mask
-            depth = distance_transform_edt(area, self._spacing)[at].max() / self._spacing[-1]
+            # The crop holds the whole mask and the click, so that distances to the mask are those of the volume.
+            near = np.concatenate([np.argwhere(mask), event.places])
+            corner = np.maximum(near.min(0) - 1, 0)
+            crop = tuple(slice(a, b + 2) for a, b in zip(corner, near.max(0), strict=True))
+            inside = tuple((event.places - corner).T)
+            depth = distance_transform_edt(area[crop], self._spacing)[inside].max() / self._spacing[-1]
             flat = self._shape[0] == 1
             deep = max(DEPTH_TO_RADIUS * float(depth), 1.5)
             usual = np.pi * deep**2 if flat else 4 / 3 * np.pi * deep**3 * self._spacing[-1] / self._spacing[0]

@@ -50,26 +50,19 @@ class Grid:
 
     def down(self, array: NDArray[Any], smooth: bool = True) -> Field:
         """An array on the image's grid -> samples, averaged where several voxels make one."""
-        from scipy.ndimage import gaussian_filter, map_coordinates
+        from scipy.ndimage import gaussian_filter
 
         part = array[self.bounds].astype(np.float32)
         blur = [0.45 * s if s > 1.2 else 0.0 for s in self.step]
         if smooth and any(blur):
             part = gaussian_filter(part, blur)
-        if part.shape == self.shape:
-            return part
-        return np.asarray(map_coordinates(part, self._places(), order=1, mode="nearest"), dtype=np.float32)
+        axes = [(np.arange(n) + 0.5) * s - 0.5 for n, s in zip(self.shape, self.step, strict=True)]
+        return _linear(part, axes)
 
     def up(self, field: Field) -> Field:
         """Samples -> voxels of the part of the image that the grid covers."""
-        from scipy.ndimage import map_coordinates
-
-        size = tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
-        if size == self.shape:
-            return field
-        axes = [(np.arange(n) + 0.5) / s - 0.5 for n, s in zip(size, self.step, strict=True)]
-        places = np.meshgrid(*axes, indexing="ij")
-        return np.asarray(map_coordinates(field, places, order=1, mode="nearest"), dtype=np.float32)
+        size = [b - a for a, b in zip(self.start, self.stop, strict=True)]
+        return _linear(field, [(np.arange(n) + 0.5) / s - 0.5 for n, s in zip(size, self.step, strict=True)])
 
     def place(self, voxel: tuple[int, int, int]) -> tuple[int, int, int]:
         """The sample nearest to voxel (x, y, z)."""
@@ -77,9 +70,19 @@ class Grid:
         z, y, x = (int(v) for v in np.clip(np.floor(zyx), 0, np.array(self.shape) - 1))
         return (z, y, x)
 
-    def _places(self) -> list[NDArray[Any]]:
-        axes = [(np.arange(n) + 0.5) * s - 0.5 for n, s in zip(self.shape, self.step, strict=True)]
-        return list(np.meshgrid(*axes, indexing="ij"))
+
+def _linear(field: Field, axes: list[NDArray[Any]]) -> Field:
+    """Linear values at places along each axis in turn, the border's beyond the border: trilinear on a regular grid."""
+    for axis, places in enumerate(axes):
+        count = field.shape[axis]
+        if len(places) == count and np.array_equal(places, np.arange(count)):
+            continue
+        at = np.clip(places, 0, count - 1)
+        low = np.minimum(at.astype(np.intp), max(count - 2, 0))
+        share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        first = np.take(field, low, axis)
+        field = first + share * (np.take(field, np.minimum(low + 1, count - 1), axis) - first)
+    return field
 
 
 def grid_around(
