@@ -247,3 +247,24 @@ def test_no_onnx_at_all_and_no_folder(make: Make, tmp_path: Path, home: Path) ->
     (home / "site.toml").write_text('[[folders]]\nid = "ward"\npath = "nowhere"\n')
     with pytest.raises(PluginFailed, match="no folder where ward should lie"):
         models.load("ward", site.load(home), tmp_path)
+
+
+def test_the_documents_say_what_every_key_of_the_tables_means() -> None:
+    from dataclasses import fields
+
+    text = (Path(__file__).parent.parent / "docs" / "own-models.md").read_text(encoding="utf-8")
+    for kind in site.TABLES.values():
+        for key in fields(kind):
+            assert f"- `{key.name}`: {key.metadata['meaning']}" in text, f"{kind.__name__}.{key.name}"
+
+
+def test_the_example_card_in_the_documents_is_one(tmp_path: Path) -> None:
+    import re
+
+    from attending.models.onnx_generic import described
+
+    text = (Path(__file__).parent.parent / "docs" / "add-a-model.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n# models/ward-lung/card\.toml\n(.*?)```", text, re.S)
+    (tmp_path / "card.toml").write_text(example)
+    card, recipe = described(tmp_path, "ward-lung")
+    assert card.protocols == ("Segmenter",) and recipe.size == (256, 256)

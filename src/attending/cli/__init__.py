@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AttendingError
-from . import admin, asking, catalog, demo, find, learning, measure, readings, segment
+from . import admin, asking, bundle, catalog, demo, explain, find, learning, measure, readings, segment
 from .common import fail, message
 
 app = typer.Typer(
@@ -48,8 +48,10 @@ asking.add_to(app)
 find.add_to(app)
 segment.add_to(app)
 measure.add_to(app)
+explain.add_to(app)
 learning.add_to(app)
 catalog.add_to(app)
+bundle.add_to(app)
 admin.add_to(app)
 demo.add_to(app)
 
