@@ -9,15 +9,18 @@ poisons a training set, for proving that the gate refuses what came of it.
 from .ask import ask
 from .examples import few, flipped, held_out_sha256, training_set
 from .fewshot import few_shot
+from .fusion import Fused, fuse
 from .graph import predict
 from .turn import Learned, learn, train
 
 __all__ = [
+    "Fused",
     "Learned",
     "ask",
     "few",
     "few_shot",
     "flipped",
+    "fuse",
     "held_out_sha256",
     "learn",
     "predict",
