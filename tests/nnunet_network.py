@@ -74,7 +74,7 @@ def write(folder: Path, interactive: bool) -> None:
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     labels = {"background": 0, "object": 1} if interactive else {"background": 0, "liver": 1, "spleen": 2}
     dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
-    (folder / "plans.json").write_text(json.dumps(plans(32 if interactive else 16)))
+    (folder / "plans.json").write_text(json.dumps(plans(64 if interactive else 16)))
     (folder / "dataset.json").write_text(json.dumps(dataset))
     channels = 1
     if interactive:

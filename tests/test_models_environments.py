@@ -39,11 +39,11 @@ def python(variable: str, package: str) -> str:
     return named
 
 
-def loaded(home: Path, program: str, python: str, weights: Path, licence: str = "Apache-2.0") -> Any:
+def loaded(home: Path, program: str, python: str, weights: Path, licence: str = "Apache-2.0", task: str = "") -> Any:
     home.mkdir(exist_ok=True)
     (home / "site.toml").write_text(
         f'[[environments]]\nid = "apart"\nprogram = "{program}"\npython = "{python}"\nweights = "{weights}"\n'
-        + (f'licence = "{licence}"\n' if licence else "")
+        f'task = "{task}"\n' + (f'licence = "{licence}"\n' if licence else "")
     )
     return models.load("apart", site.load(home), home, unseeing=True)
 
@@ -125,7 +125,9 @@ def test_a_checkpoint_that_would_run_something_is_refused(home: Path, tmp_path: 
 @pytest.mark.slow
 def test_nninteractive_of_random_weights_takes_every_prompt(home: Path, tmp_path: Path) -> None:
     there = python("ATTENDING_NNINTERACTIVE_PYTHON", "nnInteractive")
-    plugin = loaded(home, "nninteractive", there, made(there, tmp_path / "w", "interactive"), "CC-BY-NC-SA-4.0")
+    # A network of random weights marks everything: with autozoom each prompt would be answered at three scales.
+    weights = made(there, tmp_path / "w", "interactive")
+    plugin = loaded(home, "nninteractive", there, weights, "CC-BY-NC-SA-4.0", task="no-autozoom")
     image = volume()
     session = plugin.session(image)
     click = Prompts(points=(Point((9, 11, 7)),))

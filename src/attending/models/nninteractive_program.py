@@ -16,6 +16,8 @@ class Program:
         restricted = runpy.run_path(str(Path(__file__).with_name("nnunet_program.py")))
         restricted["load_restricted"]()
         self.threads = int(setup.get("threads", 2))
+        # On by default, as its authors have it: it looks again further out where a mask reaches its window's edge.
+        self.autozoom = setup.get("task") != "no-autozoom"
         torch.set_num_threads(self.threads)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.sessions: dict[int, Any] = {}
@@ -31,7 +33,11 @@ class Program:
         from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
         return nnInteractiveInferenceSession(
-            device=self.device, use_torch_compile=False, verbose=False, torch_n_threads=self.threads, do_autozoom=True
+            device=self.device,
+            use_torch_compile=False,
+            verbose=False,
+            torch_n_threads=self.threads,
+            do_autozoom=self.autozoom,
         )
 
     def open(self, key: int, volume: Any) -> "dict[str, Any]":

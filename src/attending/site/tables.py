@@ -65,7 +65,7 @@ class Environment:
     weights: str = _key(
         "the folder of its weights, as its own download places them; nothing is ever downloaded here", ""
     )
-    task: str = _key("the program's task or weights by name (total_mr, densenet121-res224-all)", "")
+    task: str = _key("a name for what it does, shown as its version; nninteractive: no-autozoom", "")
     licence: str = _key("SPDX expression of the weights' licence; without one the licence gate refuses it", "")
 
 
