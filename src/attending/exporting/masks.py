@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,7 @@ def mask_file(
         return to_png(np.where(mask[0], 255, 0).astype(np.uint8))
     if suffix == ".dcm":
         return _segmentation(mask, study, case, image, producer, code, side) if mask.any() else None
-    made = _like_source(mask, study) if study.kind == "nifti" else nifti(mask, image.facts, "mask")
+    made = like_source(mask, study) if study.kind == "nifti" else nifti(mask, image.facts, "mask")
     if suffix == ".nii":
         import gzip
 
@@ -128,8 +129,9 @@ def write_file(path: Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _like_source(mask: Mask, study: Study) -> bytes:
-    """A NIfTI with the source's own affine and codes: whatever opens the one lays the other over it."""
+def like_source(array: NDArray[Any], study: Study, description: str = "mask") -> bytes:
+    """A mask or a float32 map as a NIfTI with the source's own affine and codes: whatever opens the one lays the other
+    over it."""
     import gzip
     import io
 
@@ -142,15 +144,16 @@ def _like_source(mask: Mask, study: Study) -> bytes:
     kind = nibabel.Nifti2Header if data[4:8] == b"n+2\0" else nibabel.Nifti1Header
     source = kind(data[: kind.sizeof_hdr], check=False)
     shape = tuple(int(n) for n in source.get_data_shape())[:3]
-    voxels = np.ascontiguousarray(mask.transpose(2, 1, 0).astype(np.uint8)).reshape(shape)
+    kept = array if array.dtype.kind == "f" else array.astype(np.uint8)
+    voxels = np.ascontiguousarray(kept.transpose(2, 1, 0)).reshape(shape)
     pair = nibabel.Nifti2Image if kind is nibabel.Nifti2Header else nibabel.Nifti1Image
     made = pair(voxels, source.get_best_affine())
     header = made.header
     for field in ("pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
                   "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"):  # fmt: skip
         header[field] = source[field]
-    header["descrip"] = b"mask"
-    header["cal_max"], header["cal_min"] = 1, 0
+    header["descrip"] = description.encode()[:79]
+    header["cal_max"], header["cal_min"] = float(array.max()), min(0.0, float(array.min()))
     return gzip.compress(made.to_bytes(), compresslevel=5, mtime=0)
 
 

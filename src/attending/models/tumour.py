@@ -6,7 +6,7 @@ here (RGB, Pillow's own ``resize`` to 240x240, divided by 255, channels last) an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..errors import PluginFailed
 from ..imaging import auto_window, window
 from ..records import Detection, Image
 from .admission import refuse_unless_admitted
+from .occlusion import falls, log_odds
 from .protocols import Progress, Setup
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ BATCH = 8
 BLUR_RADIUS = 16
 # A patch whose pixels change by less than this on average (of 255) hides nothing: air. Its forward is saved.
 NOTHING_HIDDEN = 2.0
-# Probabilities below this are rounding; it bounds the log-odds.
-LEAST = 1e-12
 UNCALIBRATED = "the score is the network's softmax, not calibrated: no probability of disease"
 NOT_THE_LESION = "the map shows what the score depends on, often the skull rather than the lesion: it is no outline"
 SEEN_BEFORE = "the network was very likely trained on the public picture set that demo pictures come from"
@@ -114,21 +113,25 @@ class TumourDetector:
 
         whole = batch_of([picture])[0]
         blurred = batch_of([resized(picture).filter(ImageFilter.GaussianBlur(BLUR_RADIUS))])[0]
-        before = log_odds(scores[None], winner)[0]
-        drops = np.zeros(GRID * GRID, np.float32)
-        least = float(scores[winner])
-        todo = [(cell, box) for cell, box in enumerate(patches()) if hidden(whole[box], blurred[box]) >= NOTHING_HIDDEN]
-        for start in range(0, len(todo), BATCH):
-            part = todo[start : start + BATCH]
-            batch = np.repeat(whole[None], len(part), axis=0)
-            for row, (_, box) in enumerate(part):
-                batch[row][box] = blurred[box]
+        seen = [float(scores[winner])]
+
+        def odds(batch: NDArray[np.float32]) -> NDArray[np.float64]:
             after = self.scores(batch)
-            drops[[cell for cell, _ in part]] = before - log_odds(after, winner)
-            least = min(least, float(after[:, winner].min()))
+            seen.append(float(after[:, winner].min()))
+            return log_odds(after, winner)
+
+        def heard(fraction: float, words: str) -> None:
             if progress:
-                progress(0.05 + 0.95 * (start + len(part)) / len(todo), "hiding parts of the picture")
-        return np.maximum(drops, 0).reshape(GRID, GRID), least
+                progress(0.05 + 0.95 * fraction, words)
+
+        before = float(log_odds(scores[None], winner)[0])
+        drops, _ = falls(whole, blurred, list(patches()), odds, NOTHING_HIDDEN / 255, heard, BATCH, before)
+        return np.maximum(drops, 0).astype(np.float32).reshape(GRID, GRID), min(seen)
+
+    def scores_of(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, 4) softmax scores in the card's order of labels."""
+        order = [CLASSES.index(name) for name in self.card.labels if name in CLASSES]
+        return self.scores(batch_of([as_picture(image) for image in images]))[:, order]
 
 
 def as_picture(image: Image) -> Picture:
@@ -169,19 +172,6 @@ def patches() -> Iterator[tuple[slice, slice]]:
 
 def _span(centre: float) -> slice:
     return slice(max(0, round(centre - PATCH / 2)), min(SIDE, round(centre + PATCH / 2)))
-
-
-def hidden(whole: NDArray[np.float32], blurred: NDArray[np.float32]) -> float:
-    """Mean change, of 255."""
-    return float(np.abs(whole - blurred).mean() * 255)
-
-
-def log_odds(scores: NDArray[np.float32], index: int) -> NDArray[np.float64]:
-    """(n, 4) softmax scores -> (n,) natural log-odds of one class; the others are summed, as 1 - p would round to 0."""
-    wide = scores.astype(np.float64)
-    others = np.delete(wide, index, axis=1).sum(axis=1)
-    odds: NDArray[np.float64] = np.log(np.maximum(wide[:, index], LEAST)) - np.log(np.maximum(others, LEAST))
-    return odds
 
 
 def on_grid(drops: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
