@@ -29,8 +29,9 @@ import prompt_cases as pc
 from prompt_baselines import BASELINES
 
 from attending import models, site
-from attending.errors import AttendingError
-from attending.records import Prompts
+from attending.errors import AttendingError, NotAdmitted
+from attending.records import Image, Masked, Prompts
+from attending.tasks.segmenting import Session, Tools
 
 STATIC = ("box", "jittered box", "scribble")
 COUNTED = (1, 3, 5)
@@ -39,6 +40,28 @@ GOAL = 0.9
 DEFAULTS = Path(__file__).resolve().parent.parent / "src/attending/tasks/segmenting/engines.json"
 NAMED = {"1 point": "point", "3 points": "points", "box": "box", "scribble": "scribble"}
 """The benchmark's modes that decide, and what the data file calls them."""
+
+
+class Through:
+    """An engine as users meet it: through a segmenting session, which carries a mask on one plane through a volume."""
+
+    def __init__(self, plugin: Any, tools: Tools) -> None:
+        self.plugin, self.tools, self.modes = plugin, tools, plugin.modes
+
+    def session(self, image: Image) -> Through:
+        refused = models.admit(self.plugin.card, image.facts)
+        if refused:
+            raise NotAdmitted(refused, "what its card names", "leave it out")
+        self.held = Session(image, self.tools, model=self.plugin.card.id)
+        return self
+
+    def predict(self, prompts: Prompts) -> Masked:
+        got = self.held.add(prompts)
+        self.held.undo()
+        return got
+
+    def close(self) -> None:
+        self.held.close()
 
 
 def engines_here(wanted: list[str], threads: int) -> dict[str, Any]:
@@ -52,7 +75,7 @@ def engines_here(wanted: list[str], threads: int) -> dict[str, Any]:
         try:
             if not status.usable:
                 raise RuntimeError(status.why)
-            out[id] = models.load(id, here, cache)
+            out[id] = Through(models.load(id, here, cache), Tools(here, cache))
         except (AttendingError, RuntimeError) as why:
             print(f"{id} is left out: {why}")
     return out | {name: made() for name, made in BASELINES.items() if not wanted or name in wanted}
@@ -186,6 +209,7 @@ def defaults(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--quick", action="store_true", help="a third of the structures, one plane each")
+    ask.add_argument("--every", type=int, default=1, help="only every Nth of the structures")
     ask.add_argument("--dims", type=int, nargs="+", default=[2, 3], choices=(2, 3))
     ask.add_argument("--engines", nargs="+", default=[], help="ids and baselines; all where absent")
     ask.add_argument("--split", choices=("development", "test"))
@@ -194,6 +218,7 @@ def main() -> None:
     ask.add_argument("--json", type=Path, help="every row")
     ask.add_argument("--no-text", action="store_true")
     ask.add_argument("--clicks", type=int, help=f"at most so many clicks; {MOST_CLICKS}, with --quick 5")
+    ask.add_argument("--add", type=Path, help="rows of another run with other --dims, for --defaults")
     ask.add_argument("--defaults", action="store_true", help=f"write {DEFAULTS.name}")
     given = ask.parse_args()
     found, left = pc.cases(pc.mirror_folder(), given.mricron)
@@ -210,7 +235,7 @@ def main() -> None:
     clicks = given.clicks or (max(COUNTED) if given.quick else MOST_CLICKS)
     rows: list[dict[str, Any]] = []
     for dims in given.dims:
-        for target in pc.targets(found, dims, given.quick):
+        for target in pc.targets(found, dims, given.quick)[:: given.every]:
             rows += rows_of(target, engines, given.seed, clicks)
         if dims == 3 and not given.no_text:
             from prompt_text import text_rows
@@ -218,6 +243,8 @@ def main() -> None:
             rows += text_rows(found)
         tell(rows, dims, clicks)
         sys.stdout.flush()
+    if given.add:
+        rows += [r for r in json.loads(given.add.read_text()) if r["dims"] not in given.dims]
     if given.json:
         given.json.write_text(json.dumps(rows))
     if given.defaults:
