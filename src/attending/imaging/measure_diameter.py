@@ -21,6 +21,8 @@ CLOSE = 2.0
 MOST_PLANES = 5
 FINE = 4
 """Sub-pixels along each axis when chords are measured."""
+FLAT = 0.85
+"""The outermost layer holds at least this share of the next one's voxels: a flat face (a dome's holds at most 0.71)."""
 PEAK = 0.3
 """Loss of a chord's mean, as a share of the strip, from which on its middle is taken as a peak."""
 MOST_PAIRED = 3000
@@ -48,23 +50,24 @@ def in_plane(mask: NDArray[np.bool_], space: Space) -> tuple[Line, Line] | None:
 
     basis = space.plane
     steps = basis @ space.axes[:, :2]
-    islands: list[tuple[float, int, NDArray[np.float64], NDArray[np.bool_]]] = []
+    islands: list[tuple[float, int, NDArray[np.intp], NDArray[np.bool_]]] = []
     for z in map(int, np.flatnonzero(mask.any(axis=(1, 2)))):
         parts, count = label(mask[z], structure=np.ones((3, 3)))
         for n in range(1, count + 1):
             island = parts == n
             rows, columns = np.nonzero(island)
-            points = np.stack([columns, rows], axis=1) @ steps.T
+            index = np.stack([columns, rows], axis=1)
+            points = index @ steps.T
             i, j = _farthest(points)
-            islands.append((float(np.linalg.norm(points[j] - points[i])), z, points, island))
+            islands.append((float(np.linalg.norm(points[j] - points[i])), z, index, island))
     if not islands:
         return None
     islands.sort(key=lambda item: -item[0])
     pixel = float(np.abs(steps).sum(axis=1).max())
     rivals = [item for item in islands[:MOST_PLANES] if item[0] > islands[0][0] - CLOSE * pixel]
-    lines = [(_line(points, steps, 2), z, points, island) for _, z, points, island in rivals]
-    (mm, sd, along, ends), z, points, island = max(lines, key=lambda item: item[0][0] - item[0][1])
-    short, short_sd, short_ends = _across(points, island, steps, along, mm)
+    lines = [(_line(index, steps), z, index, island) for _, z, index, island in rivals]
+    (mm, sd, along, ends), z, index, island = max(lines, key=lambda item: item[0][0] - item[0][1])
+    short, short_sd, short_ends = _across(index @ steps.T, steps, along, mm)
 
     def lifted(flat: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(flat @ basis + space.origin + z * space.axes[:, 2])
@@ -77,8 +80,7 @@ def in_space(mask: NDArray[np.bool_], space: Space) -> Line | None:
     if not mask.any():
         return None
     z, y, x = np.nonzero(mask)
-    points = np.stack([x, y, z], axis=1) @ space.axes.T
-    mm, sd, _, ends = _line(points, space.axes, 3)
+    mm, sd, _, ends = _line(np.stack([x, y, z], axis=1), space.axes)
     return Line(mm, sd, ends + space.origin)
 
 
@@ -93,25 +95,66 @@ def width(points: NDArray[np.float64], steps: NDArray[np.float64], along: NDArra
 
 
 def _line(
-    points: NDArray[np.float64], steps: NDArray[np.float64], dims: int
+    index: NDArray[np.intp], steps: NDArray[np.float64]
 ) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
-    """(mm, sd, unit vector, ends (2, d)) of the longest line of a body given by its voxel centres."""
+    """(mm, sd, unit vector, ends (2, d)) of the longest line of a body given by its voxels' indices (n, d)."""
+    points = index @ steps.T
     i, j = _farthest(points)
     length = float(np.linalg.norm(points[j] - points[i]))
     # One voxel has no direction of its own: its longest edge gives one.
     along = (points[j] - points[i]) if length else steps[:, int(np.linalg.norm(steps, axis=0).argmax())]
     along = along / np.linalg.norm(along)
-    step = float(np.abs(along @ steps).sum())
-    projected = points @ along
-    low = reach(projected - projected.min(), step, dims, length)
-    high = reach(projected.max() - projected, step, dims, length)
-    ends = np.stack([points[i] - low.mm * along, points[j] + high.mm * along])
-    return length + low.mm + high.mm, float(np.hypot(low.sd, high.sd)), along, ends
+    low, low_sd = _end(index, i, steps, -along, length)
+    high, high_sd = _end(index, j, steps, along, length)
+    line = high - low
+    mm = float(np.linalg.norm(line))
+    return mm, float(np.hypot(low_sd, high_sd)), line / mm, np.stack([low, high])
+
+
+def _end(
+    index: NDArray[np.intp], tip: int, steps: NDArray[np.float64], along: NDArray[np.float64], length: float
+) -> tuple[NDArray[np.float64], float]:
+    """(the body's end beyond its outermost voxel centre, standard deviation mm).
+
+    Where the tip lies on a face that runs with the grid (an axis-aligned box, a cylinder's lid), the face is half a
+    voxel out, give or take half a voxel; what is left is the reach within that face.
+    """
+    dims = len(steps)
+    here, chosen, spread = index[tip].astype(np.float64), np.ones(len(index), dtype=np.bool_), 0.0
+    free = []
+    for axis in range(dims):
+        level = index[tip, axis]
+        across = float(along @ steps[:, axis])
+        side = int(np.sign(across)) if abs(across) > 1e-9 else 0
+        last = index[:, axis] == level
+        outermost = side != 0 and level == (index[:, axis].max() if side > 0 else index[:, axis].min())
+        if outermost and last.sum() >= FLAT * (index[:, axis] == level - side).sum() > 0:
+            here[axis] += side / 2
+            spread = float(np.hypot(spread, abs(along @ steps[:, axis]) / np.sqrt(12)))
+            chosen &= last
+        else:
+            free.append(axis)
+    end = steps @ here
+    if not free:
+        return end, spread
+    if len(free) < dims:
+        within = along @ steps[:, free]
+        # The part of the line that lies in the face.
+        along = steps[:, free] @ np.linalg.lstsq(steps[:, free], along, rcond=None)[0]
+        size = float(np.linalg.norm(along))
+        if size < 1e-6 or not np.abs(within).max() > 0:
+            return end, spread
+        along, length = along / size, length * size
+    projected = index[chosen] @ steps.T @ along
+    step = float(np.abs(along @ steps[:, free]).sum())
+    if len(free) == 1:
+        return end + along * step / 2, float(np.hypot(spread, step / np.sqrt(12)))
+    more = reach(projected.max() - projected, step, len(free), length)
+    return end + along * more.mm, float(np.hypot(spread, more.sd))
 
 
 def _across(
     points: NDArray[np.float64],
-    island: NDArray[np.bool_],
     steps: NDArray[np.float64],
     along: NDArray[np.float64],
     longest: float,
@@ -125,7 +168,8 @@ def _across(
     area = abs(float(np.linalg.det(steps))) / FINE**2
     place = spread @ along
     bin_mm = strip / FINE
-    index = np.floor((place - place.min()) / bin_mm).astype(np.intp)
+    # Rounding must not throw points that lie on a border of two bins to either side.
+    index = np.floor((place - place.min()) / bin_mm + 1e-6).astype(np.intp)
     profile = np.asarray(np.bincount(index) * area / bin_mm, dtype=np.float64)
     narrow, at = _widest(profile, 2 * FINE)
     drop = max(0.0, narrow - _widest(profile, 4 * FINE)[0]) if len(profile) > 4 * FINE else 0.0
@@ -154,7 +198,8 @@ def _farthest(points: NDArray[np.float64]) -> tuple[int, int]:
 
     outer = _outer(points)
     table = squareform(pdist(points[outer]))
-    i, j = np.unravel_index(int(table.argmax()), table.shape)
+    # Of pairs equally far apart the first by index: rounding, and so the patient's pose, must not choose.
+    i, j = np.unravel_index(int((table >= table.max() * (1 - 1e-9)).argmax()), table.shape)
     return int(outer[i]), int(outer[j])
 
 
@@ -165,7 +210,7 @@ def _outer(points: NDArray[np.float64]) -> NDArray[np.intp]:
     if len(points) <= 500:
         return np.arange(len(points))
     try:
-        hull = np.asarray(ConvexHull(points).vertices)
+        hull = np.sort(ConvexHull(points).vertices)
     except QhullError:  # all in one plane or on one line
         hull = np.arange(len(points))
     if len(hull) <= MOST_PAIRED:

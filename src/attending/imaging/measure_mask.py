@@ -13,7 +13,7 @@ from ..records import Code, Image, ImageFacts
 from ..records.mask import Segment
 from ..records.measured import Measured, Point3
 from . import measure_codes as c
-from .measure_diameter import Line, in_plane, in_space
+from .measure_diameter import FLAT, Line, in_plane, in_space
 from .measure_space import Space
 from .measure_surface import Surface, surface
 
@@ -21,6 +21,8 @@ CERTAIN = 1.96
 """Standard deviations of a 95 % interval."""
 SHARE_SD = 0.29
 """Standard deviation of the part of a border voxel that lies inside: anything from none to all, 1 / sqrt(12)."""
+PATCH = 6.0
+"""Border voxels that fall in or out together: a smooth border runs along the grid for so many (benchmarks/measure.py)."""
 OFF_GRID = 0.05
 """Voxels off a voxel's centre below which two grids are one: the rounding of headers."""
 MOST_PARTS = 50
@@ -193,7 +195,7 @@ def _volume(
     amount = float(segment.share.sum(dtype=np.float64)) if segment.share is not None else float(segment.mask.sum())
     volume = amount * space.voxel
     border = int((segment.mask & ~_inner(segment.mask)).sum())
-    sampling = np.sqrt(border) * space.voxel * SHARE_SD
+    sampling = float(np.hypot(np.sqrt(PATCH * border) * SHARE_SD, _faces(segment.mask) * SHARE_SD)) * space.voxel
     method = "sum of the shares of voxels" if shared else c.SUMMED
     found.append(Measured(c.VOLUME, volume / 1000, "ml", CERTAIN * sampling / 1000, method=method))
     surfaces = []
@@ -207,6 +209,17 @@ def _volume(
     if len(order) == 1:
         found.append(Measured(c.SPHERICITY, surfaces[0].sphericity, "1", 0.05, method="36 pi V^2, cube root, by area"))
     return volume / 1000, float(sampling) / 1000, rim / 1000
+
+
+def _faces(mask: NDArray[np.bool_]) -> float:
+    """Voxels in flat faces that run with the grid: they fall in or out together. Root of the sum of their squares."""
+    total = 0.0
+    for axis in range(3):
+        areas = mask.sum(axis=tuple(a for a in range(3) if a != axis)).astype(np.float64)
+        for last, following in ((areas[0], areas[1:2]), (areas[-1], areas[-2:-1])):
+            if not len(following) or last >= FLAT * following[0]:
+                total += float(last) ** 2
+    return float(np.sqrt(total))
 
 
 def _half_voxel(made: Surface, space: Space) -> float:
@@ -300,6 +313,8 @@ def values_inside(segment: Segment, facts: ImageFacts, image: Image) -> tuple[ND
         nearest = np.rint(index).astype(np.intp)
         if np.abs(index - nearest).max() > OFF_GRID:
             note = "the mask lies on another grid than the image: densities are of the nearest voxels"
+        elif not same:
+            note = "the mask has another shape than the image: laid over it by its place in the patient"
     elif same:
         nearest = places
     else:
