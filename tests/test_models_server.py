@@ -337,6 +337,20 @@ def test_the_site_file_adds_a_server(home: Path, tmp_path: Path, ward: Any) -> N
     assert models.protocols_of(plugin) == ("Writer",)
 
 
+def test_a_list_says_which_of_them_cannot_be_used(home: Path, tmp_path: Path) -> None:
+    settings = home_with(
+        home,
+        SITE.format(url="http://192.0.2.1:8000/v1")
+        + '[[folders]]\nid = "gone"\npath = "gone"\n'
+        + '[[environments]]\nid = "apart"\nprogram = "nninteractive"\npython = "/nowhere"\nlicence = "MIT"\n',
+    )
+    listed = {s.card.id: s for s in models.installed(settings, tmp_path)}
+    assert not listed["ward"].usable and "not on this machine" in listed["ward"].why
+    assert not listed["gone"].usable and "no folder where gone should lie" in listed["gone"].why
+    assert not listed["apart"].usable and "no Python where" in listed["apart"].why
+    assert listed["echo"].usable
+
+
 def test_a_server_without_a_licence_needs_the_sites_word(home: Path, tmp_path: Path) -> None:
     text = SITE.format(url="http://127.0.0.1:9/v1").replace('licence = "MIT"\n', "")
     with pytest.raises(LicenceRefused, match="ward of this site states no licence"):

@@ -155,6 +155,8 @@ def _own_status(id: str, site: Site, cache: Path) -> Status:
     if why is None and mine is not None:
         try:
             _refuse_own(shown, site)
+            # Building one loads nothing and sends nothing; it looks at its address, folder or interpreter.
+            _built(mine.made, Setup(id, shown, mine.files(), site.models.threads, site.models.precision))
             _refuse_known_blind(shown, mine.kind, cache)
         except ModelRefused as refused:
             why = refused
