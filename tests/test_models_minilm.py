@@ -36,6 +36,7 @@ def plugin(pulled: Pulled, cache: Path, tmp_path_factory: pytest.TempPathFactory
         ("肺炎", ["肺", "炎"]),
         ("[SEP] \x00\x0b", ["[", "sep", "]"]),
         (" \n ", []),
+        ("ΑΣ Σ", ["ασ", "σ"]),
     ],
 )
 def test_words(text: str, want: list[str]) -> None:

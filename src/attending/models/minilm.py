@@ -118,7 +118,8 @@ def words(text: str) -> Iterator[str]:
             kept.append(f" {character} " if _is_ideograph(ord(character)) else character)
     plain = "".join(c for c in unicodedata.normalize("NFD", "".join(kept)) if unicodedata.category(c) != "Mn")
     word: list[str] = []
-    for character in plain.lower():
+    # Letter by letter, as BERT does: the whole text's lower() would write a capital sigma at a word's end otherwise.
+    for character in "".join(c.lower() for c in plain):
         if _is_space(character) or _is_punctuation(character):
             if word:
                 yield "".join(word)
