@@ -82,6 +82,8 @@ class OnnxEngine:
             options = ort.SessionOptions()
             options.intra_op_num_threads = self._threads
             options.log_severity_level = 3
+            # The encoder's global attention makes matrices of 805 MB; an arena would keep several of them for good.
+            options.enable_cpu_mem_arena = name != "encoder.onnx"
             self._sessions[name] = ort.InferenceSession(
                 str(self._files[name]), options, providers=["CPUExecutionProvider"]
             )
