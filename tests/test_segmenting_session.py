@@ -15,7 +15,7 @@ from attending.records import Image, ImageFacts, Point, Prompts, Stroke
 from attending.site import Site, cache_dir, load
 from attending.tasks.segmenting import Session, Tools, plane_of, propagate
 from attending.tasks.segmenting.choosing import choose, measured
-from attending.tasks.segmenting.words import named
+from attending.tasks.segmenting.words import named, one_side
 from attending.testing.dicom import oblique
 
 SPACING = (1.2, 0.9, 2.5)
@@ -277,3 +277,19 @@ def test_a_lasso_holds_its_outline_and_what_it_encloses() -> None:
     square = ((2, 2, 0), (6, 2, 0), (6, 5, 0), (2, 5, 0))
     mask = filled(Stroke(square, closed=True), (1, 9, 9))
     assert mask.sum() == 5 * 4 and mask[0, 2:6, 2:7].all()
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_side_is_the_patients_whichever_way_the_file_runs(flip: int) -> None:
+    labelled = np.zeros((3, 4, 20), dtype=bool)
+    labelled[:, :, 2:18] = True
+    affine = ((float(flip), 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    image = Image(ImageFacts("i1", labelled.shape, affine, (1, 1, 1), "MR"), labelled.astype(np.int16))
+    left = one_side(labelled, image, "left")
+    right = one_side(labelled, image, "right")
+    assert left is not None and right is not None
+    high_x = np.broadcast_to(np.arange(20) > 9.5, labelled.shape)
+    assert np.array_equal(left, high_x if flip == 1 else ~high_x)
+    assert np.array_equal(right, ~left)
+    nowhere = Image(ImageFacts("i1", labelled.shape, None, None, "MR"), labelled.astype(np.int16))
+    assert one_side(labelled, nowhere, "left") is None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FALLBACK = "classical"
 """Weightless, any modality, planes and volumes: where nothing better is here."""
-MEASURED_AS = {"point": "point", "box": "box", "scribble": "scribble", "lasso": "scribble", "mask": "points"}
+MEASURED_AS = {"point": "point", "box": "box", "scribble": "scribble", "lasso": "box", "mask": "points"}
 """The mode of engines.json that stands for a mode that was not measured by itself."""
 
 

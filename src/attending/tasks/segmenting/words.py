@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ HEAT = 0.5
 """Share of a heat map's greatest value above which a place is what the score depends on."""
 FOUND = 0.5
 """Score from which a Detector says present, and a Locator's place counts."""
+TOLD = 3
+"""Reasons that are told of models that could not be asked."""
 Mask = NDArray[np.bool_]
 
 
@@ -88,7 +90,7 @@ def outline_word(
         if got is not None:
             return got
     unknown = "" if target.name else f'"{word}" is no term that is known here; '
-    told = "; ".join(dict.fromkeys(tried)) or "no installed model finds things by name"
+    told = "; ".join(list(dict.fromkeys(tried))[:TOLD]) or "no installed model knows it"
     return Outlined(target, reason=f"{unknown}no model for {target.words} on this image: {told}")
 
 
@@ -116,25 +118,31 @@ def _labels_of(card: models.Card, target: Named) -> list[str]:
 
 def _admitted(
     protocol: str, fits: Callable[[models.Card], bool], image: Image, tools: Tools, tried: list[str]
-) -> list[Any]:
-    """Loaded models of a protocol that know the word and may see the image; why the others cannot is told."""
-    out = []
-    for status in tools.statuses(protocol):
-        if not fits(status.card):
+) -> Iterator[Any]:
+    """Models of a protocol that know the word and may see the image, the site's own choice first; why others cannot is
+    told. Some learn what they know from their files: those are loaded and asked."""
+    preferred = tools.site.models.head
+    for status in sorted(tools.statuses(protocol), key=lambda status: status.card.id != preferred):
+        told = bool(status.card.labels)
+        if told and not fits(status.card):
             continue
         reason = models.admit(status.card, image.facts)
         if reason:
-            tried.append(reason)
+            if told:
+                tried.append(reason)
             continue
         if not status.usable:
-            tried.append(f"{status.card.id} knows it and is not usable here ({status.why}; do: {status.do})")
+            if protocol != "Locator":
+                knows = "knows it" if told else "may know it"
+                tried.append(f"{status.card.id} {knows} and is not usable here ({status.why}; do: {status.do})")
             continue
         try:
-            out.append(tools.load(status.card.id))
+            plugin = tools.load(status.card.id)
         except AttendingError as refused:
             tried.append(f"{status.card.id}: {refused.seen}")
-    preferred = tools.site.models.head
-    return sorted(out, key=lambda plugin: plugin.card.id != preferred)
+            continue
+        if fits(plugin.card):
+            yield plugin
 
 
 def _by_label_map(target: Named, image: Image, tools: Tools, tried: list[str], progress: Any) -> Outlined | None:
@@ -149,10 +157,33 @@ def _by_label_map(target: Named, image: Image, tools: Tools, tried: list[str], p
         values = [v for v, name in result.labels.names.items() if name in wanted and v]
         mask = np.isin(result.labels.labels, values)
         by = f"{plugin.card.id}: {', '.join(wanted)}"
+        unsided = [n for n in wanted if (known := structure(n, plugin.card.labels)) is None or known.side is None]
+        if target.side and unsided and mask.any():
+            half = one_side(np.asarray(result.labels.labels) > 0, image, target.side)
+            if half is None:
+                tried.append(
+                    f"{plugin.card.id} does not tell left from right, and the image does not say where they are"
+                )
+                continue
+            mask &= half
+            by += f" (one label for both sides: cut at the midline of all labels, the patient's {target.side} kept)"
         if mask.any():
             return Outlined(target, mask, masked_box(mask), plugin.card.id, notes=(f"outlined by {by}", *result.notes))
         absent = Outlined(target, producer=plugin.card.id, reason=f"{by}: looked for, and no voxel of it was found")
     return absent
+
+
+def one_side(labelled: Mask, image: Image, side: str) -> Mask | None:
+    """The voxels (z, y, x) on the patient's left or right of the middle of what is labelled, in patient coordinates;
+    None where the image has no position in the patient or nothing is labelled."""
+    affine = image.affine
+    if affine is None or not labelled.any():
+        return None
+    z, y, x = (np.arange(n, dtype=np.float32) for n in labelled.shape)
+    a, b, c, d = affine[0].astype(np.float32)
+    towards_left = a * x[None, None, :] + b * y[None, :, None] + c * z[:, None, None] + d
+    middle = float(np.mean(towards_left[labelled]))
+    return np.asarray(towards_left > middle if side == "left" else towards_left < middle)
 
 
 def _by_detector(target: Named, image: Image, tools: Tools, tried: list[str], progress: Any) -> Outlined | None:
