@@ -88,6 +88,8 @@ def _written(
     )  # fmt: skip
     made.ImageComments = explanation[:1024]
     _refer(made, truth)
+    if "Laterality" not in made:  # type 2 where the body part may be a paired one
+        made.Laterality = ""
     out = io.BytesIO()
     made.save_as(out, enforce_file_format=True)
     return out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ExtraMissing
 from ..records import Image
 from .hf import VISION, config_of, pictures, refuse_unless_type, worker_of
+from .inward import Method
+from .occlusion import hidden
 from .protocols import Setup
 
 TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
@@ -24,7 +28,7 @@ class HfClip:
 
     def __init__(self, setup: Setup) -> None:
         self.card = setup.card
-        refuse_unless_type(setup, TYPES)
+        self._layered = refuse_unless_type(setup, TYPES) != "align"  # whose vision side is convolutional
         self._worker = worker_of(setup, VISION, "clip")
         self._width = _width(config_of(setup))
 
@@ -43,6 +47,23 @@ class HfClip:
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) float32. A text beyond the model's length is cut."""
         return _unit(self._all("encode_texts", [{"text": text} for text in texts]))
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        return ("integrated_gradients", "grad_cam", "rollout") if self._layered else ("integrated_gradients",)
+
+    def attribute(self, image: Image, method: Method, direction: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(z, y, x) float32; the planes that the encoder looks at, 0 elsewhere. Integrated gradients needs captum."""
+        if method == "integrated_gradients" and importlib.util.find_spec("captum") is None:
+            raise ExtraMissing(
+                "captum is not installed", "the torch extra", "in the folder of attending's source: pip install captum"
+            )
+        covered = dict(pictures(Image(image.facts, hidden(image))))
+        out = np.zeros(image.voxels.shape[:3], np.float32)
+        for z, picture in pictures(image):
+            asked = {"method": method, "image": picture, "covered": covered[z], "direction": direction}
+            out[z] = self._worker.call("attribute", asked, CALL_S)["heat"]
+        return out
 
     def close(self) -> None:
         """Ends the process, for everyone who shares it. The next call starts it again."""

@@ -39,6 +39,19 @@ def loaded(kind: Any, setup: dict[str, Any], **more: Any) -> tuple[Any, Any, Any
     return model.eval().to(device), device, dtype
 
 
+def beside(name: str) -> Any:
+    """A file beside this one, as a module: its folder is not on the path."""
+    import importlib.util
+    from pathlib import Path
+
+    spec = importlib.util.spec_from_file_location(f"attending_{name}", Path(__file__).with_name(f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def picture(array: np.ndarray) -> Any:
     from PIL import Image
 
@@ -125,6 +138,10 @@ class Clip:
     def encode_texts(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         given = self.read([r["text"] for r in requests], return_tensors="pt", **self.words)
         return self._unit(self.model.get_text_features(**given.to(self.device)))
+
+    def attribute(self, method: str, image: np.ndarray, covered: np.ndarray, direction: np.ndarray) -> dict[str, Any]:
+        """Which parts of a picture a direction of the space rests on; see ``hf_explain``."""
+        return {"heat": beside("hf_explain").attribute(self, picture, method, image, covered, direction)}
 
     @staticmethod
     def _unit(out: Any) -> list[dict[str, Any]]:
