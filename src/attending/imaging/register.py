@@ -43,7 +43,8 @@ LEAST_LIKENESS = 0.1
 class Registered:
     """matrix    4x4, patient LPS mm (1) of the fixed image -> LPS mm (1) of the moving one. For images of one plane: in
               the plane's own millimetres from its first pixel (z unused); in pixels where ``unit`` is "{pixels}".
-    error     how far there and back again misses, root mean square over the body; halved, as each way has its share.
+    error     how far there and back again misses, root mean square over the body: how consistent the fit is. What pulls
+              both ways alike, as a lesion that grew, is not in it.
     overlap   share of the fixed body that the moving image covers. before, after: normalised mutual information without
               and with the transform (1: independent, 2: identical).
     """
@@ -94,7 +95,7 @@ def register(fixed: Image, moving: Image, kind: Kind = "rigid", seed: int = 1) -
         raise _failed("the images show nothing in common", "two images of one body part, of one kind")
     matrix = np.eye(4)
     matrix[:dims, :dims], matrix[:dims, 3] = there[:dims, :dims], there[:dims, dims]
-    return Registered(matrix, kind, dims, unit, miss / 2, covered, before, after)
+    return Registered(matrix, kind, dims, unit, miss, covered, before, after)
 
 
 def resampled(
