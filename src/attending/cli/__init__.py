@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AttendingError
-from . import admin, asking, bundle, catalog, demo, explain, find, learning, measure, readings, segment
+from . import admin, asking, bench, bundle, catalog, demo, explain, find, learning, measure, readings, segment
 from .common import fail, message
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ measure.add_to(app)
 explain.add_to(app)
 learning.add_to(app)
 catalog.add_to(app)
+bench.add_to(app)
 bundle.add_to(app)
 admin.add_to(app)
 demo.add_to(app)
