@@ -22,8 +22,8 @@ CERTAIN = 1.96
 SHARE_SD = 0.29
 """Standard deviation of the part of a border voxel that lies inside: anything from none to all, 1 / sqrt(12)."""
 PATCH = 6.0
-"""Border voxels that fall in or out together, fitted: on 240 masks of five analytic bodies 1 held the true volume in 75 %
-of the stated intervals, 6 in 91 %, 10 in 92 %. So the volume's interval is nearer 90 % than 95 %."""
+"""Border voxels that fall in or out together, fitted: on 240 masks of five analytic bodies 1 held the true volume in 75
+% of the stated intervals, 6 in 91 %, 10 in 92 %. So the volume's interval is nearer 90 % than 95 %."""
 OFF_GRID = 0.05
 """Voxels off a voxel's centre below which two grids are one: the rounding of headers."""
 MOST_PARTS = 50
