@@ -14,8 +14,39 @@ OPSET = 18
 FILES = ("encoder.onnx", "click.onnx", "refine.onnx")
 
 
+def by_heads(attention: Any) -> Any:
+    """Global attention head by head: the reference holds the scores of all heads and their position terms at once,
+    three matrices of 805 MB. The position terms of a key's row and column become further columns of query and key, so
+    that one product gives a head's scores with them."""
+    import torch
+
+    def forward(hidden_states: Any, **_: Any) -> Any:
+        rows, columns = hidden_states.shape[1:3]
+        count, heads = rows * columns, attention.num_attention_heads
+        qkv = attention.qkv(hidden_states).reshape(count, 3, heads, -1).permute(1, 2, 0, 3)
+        row_of, column_of = torch.eye(rows).repeat_interleave(columns, 0), torch.eye(columns).repeat(rows, 1)
+        row_terms = attention.get_rel_pos(rows, rows, attention.rel_pos_h)
+        column_terms = attention.get_rel_pos(columns, columns, attention.rel_pos_w)
+        out = []
+        for head in range(heads):
+            query, key, value = qkv[0, head], qkv[1, head], qkv[2, head]
+            grid = query.reshape(rows, columns, -1)
+            of_rows = (grid @ row_terms.transpose(1, 2)).reshape(count, rows)
+            of_columns = (grid.transpose(0, 1) @ column_terms.transpose(1, 2)).transpose(0, 1).reshape(count, columns)
+            wide = torch.cat([query * attention.scale, of_rows, of_columns], 1)
+            scores = wide @ torch.cat([key, row_of, column_of], 1).T
+            out.append(scores.softmax(-1) @ value)
+        return attention.proj(torch.cat(out, 1).reshape(1, rows, columns, -1)), None
+
+    return forward
+
+
 def encoder(model: Any) -> Any:
     import torch
+
+    for layer in model.vision_encoder.layers:
+        if layer.window_size == 0 and layer.attn.use_rel_pos:
+            layer.attn.forward = by_heads(layer.attn)
 
     class Encoder(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
