@@ -84,18 +84,18 @@ def test_windows_for_a_click_go_from_the_whole_plane_to_close_by() -> None:
     assert all(w.y < 100 < w.y + w.side and w.x < 50 < w.x + w.side for w in windows)
 
 
-@pytest.mark.parametrize(("surest", "area"), [(0, 200 * 200), (5, 20 * 20)])
+@pytest.mark.parametrize(("surest", "area"), [(0, 200 * 200), (5, (20 / 0.6) ** 2)])
 def test_the_best_guess_is_taken(surest: int, area: int) -> None:
-    """A net that says everything everywhere, and is surest of one window."""
+    """A net that says everything everywhere, surest of one window; the second look is around that one's answer."""
 
     def net(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         guesses = np.zeros(len(inputs), np.float32)
-        guesses[surest] = 0.9
+        guesses[surest if len(inputs) > 1 else 0] = 0.9
         return np.ones((len(inputs), SIZE, SIZE), np.float32), guesses
 
     plane = np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
-    made = answer(net, [plane], [Marks(positive=np.array([[100, 100]], np.float32))], looks=1)[0]
-    assert (made.probability > 0.5).sum() == pytest.approx(area, rel=0.15)
+    made = answer(net, [plane], [Marks(positive=np.array([[100, 100]], np.float32))])[0]
+    assert (made.probability > 0.5).sum() == pytest.approx(area, rel=0.25)
     assert made.guess == pytest.approx(0.9)
 
 

@@ -26,6 +26,9 @@ ZOOMS = 6
 """Windows tried for clicks, from the whole plane down to the closest."""
 CLOSEST = 20.0
 """Voxels: the least side of a window tried for clicks."""
+BEFORE, SOFT = 0.3, 0.08
+"""Weight of an earlier mask beside the net's answer where nothing else was pointed at, and by how much of its size its
+outline is softened for that."""
 COMMON = 256
 """Greatest side of the plane on which answers of several windows are compared."""
 
@@ -38,26 +41,43 @@ class Answer:
     guess: float
 
 
-def answer(net: Net, planes: Sequence[NDArray[Any]], marks: Sequence[Marks], looks: int = 2) -> list[Answer]:
-    """One answer for each plane and its marks; all windows go through the net together."""
+def answer(net: Net, planes: Sequence[NDArray[Any]], marks: Sequence[Marks]) -> list[Answer]:
+    """One answer for each plane and its marks; all windows go through the net together.
+
+    Without an earlier mask there is a second look; a box's answer is the mean of both, and ends at the box. An earlier
+    mask alone is mixed into the answer, since the next slice is mostly like the one before.
+    """
     windows = [first_windows(p.shape, m) for p, m in zip(planes, marks, strict=True)]
     owner = [k for k, some in enumerate(windows) for _ in some]
     flat = [w for some in windows for w in some]
     inputs = np.stack([look(planes[k], w, marks[k]) for k, w in zip(owner, flat, strict=True)])
     probabilities, guesses = net(inputs)
-    best: list[tuple[Window, NDArray[np.float32], float]] = []
+    first: list[Answer] = []
     start = 0
-    for some in windows:
+    for plane, some in zip(planes, windows, strict=True):
         stop = start + len(some)
-        k = start + _choice(planes[len(best)].shape, some, probabilities[start:stop], guesses[start:stop])
-        best.append((flat[k], probabilities[k], float(guesses[k])))
+        k = start + _choice(plane.shape, some, probabilities[start:stop], guesses[start:stop])
+        shape = (plane.shape[0], plane.shape[1])
+        first.append(Answer(paste(probabilities[k], flat[k], shape, 0.0), float(guesses[k])))
         start = stop
-    for _ in range(looks - 1):
-        best = _closer(net, planes, marks, best)
-    return [
-        Answer(paste(p, w, (plane.shape[0], plane.shape[1]), 0.0), g)
-        for plane, (w, p, g) in zip(planes, best, strict=True)
-    ]
+    second = _closer(net, planes, marks, first)
+    return [_settled(m, a, b) for m, a, b in zip(marks, first, second, strict=True)]
+
+
+def _settled(marks: Marks, first: Answer, second: Answer) -> Answer:
+    probability = second.probability
+    if marks.box is not None:
+        y0, x0, y1, x1 = (int(v) for v in marks.box)
+        within = np.zeros_like(probability)
+        within[y0 : y1 + 1, x0 : x1 + 1] = 0.5
+        probability = (first.probability + second.probability) * within
+    elif marks.mask is not None and not len(marks.positive) and not len(marks.negative):
+        from scipy.ndimage import gaussian_filter
+
+        before = marks.mask.astype(np.float32)
+        soft = gaussian_filter(before, max(1.0, SOFT * float(np.sqrt(before.sum()))))
+        probability = (1 - BEFORE) * probability + BEFORE * soft
+    return Answer(probability, second.guess)
 
 
 def first_windows(shape: tuple[int, ...], marks: Marks) -> list[Window]:
@@ -96,31 +116,25 @@ def _sureness(probability: NDArray[np.float32]) -> float:
     return 2 * float(np.abs(maybe - 0.5).mean()) if len(maybe) else 0.0
 
 
-def _closer(
-    net: Net,
-    planes: Sequence[NDArray[Any]],
-    marks: Sequence[Marks],
-    best: list[tuple[Window, NDArray[np.float32], float]],
-) -> list[tuple[Window, NDArray[np.float32], float]]:
-    """A second look around each first answer, with that answer as earlier mask; empty answers stay."""
+def _closer(net: Net, planes: Sequence[NDArray[Any]], marks: Sequence[Marks], first: Sequence[Answer]) -> list[Answer]:
+    """A second look around each first answer, with that answer as earlier mask. Answers that are empty, or that an
+    earlier mask led to, stay."""
     todo, inputs, windows = [], [], []
-    for k, (window, probability, _) in enumerate(best):
-        if not (probability > 0.5).any():
+    for k, (plane, given, said) in enumerate(zip(planes, marks, first, strict=True)):
+        if given.mask is not None or not (said.probability > 0.5).any():
             continue
-        said = paste(probability, window, (planes[k].shape[0], planes[k].shape[1]), 0.0)
-        if not (said > 0.5).any():
-            continue
-        area = _bounds(np.argwhere(said > 0.5).astype(np.float32), marks[k].positive)
+        area = _bounds(np.argwhere(said.probability > 0.5).astype(np.float32), given.positive)
         again = Window.around(*area, zoom=ZOOM)
         todo.append(k)
         windows.append(again)
-        inputs.append(look(planes[k], again, replace(marks[k], mask=said)))
+        inputs.append(look(plane, again, replace(given, mask=said.probability)))
+    out = list(first)
     if not todo:
-        return best
+        return out
     probabilities, guesses = net(np.stack(inputs))
-    out = list(best)
     for k, window, probability, guess in zip(todo, windows, probabilities, guesses, strict=True):
-        out[k] = (window, probability, float(guess))
+        shape = (planes[k].shape[0], planes[k].shape[1])
+        out[k] = Answer(paste(probability, window, shape, 0.0), float(guess))
     return out
 
 
