@@ -1,7 +1,7 @@
 """Occlusion maps against the brightest point, the centre and chance, where the truth is planted; and, for every model,
 its maps against those of the same network with shuffled weights, and of noise.
 
-    python benchmarks/explain.py [--part planted|tumour|all] [--cases 24] [--pictures 6]
+    python benchmarks/explain.py [--part planted|tumour|all] [--cases 24] [--pictures 5] [--figure FILE]
 
 planted  a learned head on an encoder's vectors, taught to see a disc planted in a textured head-like phantom: where the
          lesion lies is known, so the pointing game can be played.
@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter
 from attending import metrics, models
 from attending.errors import ModelRefused
 from attending.evaluating.explaining import against_chance, pointing, random_map, randomised, sanity
+from attending.exporting.heat_picture import heat_picture
 from attending.learning.graph import to_onnx
 from attending.learning.head import fit
 from attending.models import Card, Setup
@@ -136,7 +137,7 @@ def tested(name: str, maps: Maps, others: Maps) -> None:
           + (f"; {found.flat} of {found.of} flat" if found.flat else ""), flush=True)  # fmt: skip
 
 
-def of_planted(encoder: Any, cases: int, contenders: bool) -> None:
+def of_planted(encoder: Any, cases: int, contenders: bool, figure: Path | None = None) -> None:
     rng = np.random.default_rng(11)
     made = [planted(rng, bool(n % 2)) for n in range(TAUGHT + TESTED)]
     vectors = np.concatenate(
@@ -155,6 +156,10 @@ def of_planted(encoder: Any, cases: int, contenders: bool) -> None:
     print(f"  {'map':34} {'pointing game':24} {'heat inside the disc':24} seconds")
     maps, took = timed(lambda: [map_of(head, i, None) for i in images])
     row("occlusion, two sizes, blur", maps, masks, took)
+    if figure is not None:
+        n = int(np.argsort([head.detect(i)[0].score for i in images])[-1])
+        title = f"head on {encoder.card.id}, planted disc: score {head.detect(images[n])[0].score:.2f}"
+        figure.write_bytes(heat_picture(images[n], maps[n], title, "log-odds", ["occlusion of a planted disc (drawn)"]))
     if contenders:
         one, took = timed(lambda: [map_of(head, i, None, scales=(1 / 3,)) for i in images])
         row("occlusion, large patches only", one, masks, took)
@@ -167,7 +172,7 @@ def of_planted(encoder: Any, cases: int, contenders: bool) -> None:
     row("the centre", [centre] * len(images), masks)
     row("a random map", [random_map(centre.shape, n) for n in range(len(images))], masks)
     deletion(head, images, maps, [None] * len(images))
-    other = randomised(network, seed=3)
+    other = randomised(network, seed=3, last=1)
     shuffled = Head(CARD, other, encoder, CODE)
     tested("the head's weights shuffled", maps, [map_of(shuffled, i, None) for i in images])
     tested("noise of the same values", maps, [map_of(head, noise_like(i, n), None) for n, i in enumerate(images)])
@@ -213,12 +218,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("planted", "tumour", "all"), default="all")
     parser.add_argument("--cases", type=int, default=24)
-    parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("--figure", type=Path, help="where to write the overlay of one planted disc, as PNG")
+    parser.add_argument("--pictures", type=int, default=5)
     asked = parser.parse_args()
     cache = cache_dir()
     site = load(default_home())
     if asked.part in ("planted", "all"):
-        of_planted(Blobs(), asked.cases, True)
+        of_planted(Blobs(), asked.cases, True, asked.figure)
         for id in ("skimage-descriptors", "efficientnet-lite0"):
             try:
                 of_planted(models.load(id, site, cache), asked.cases // 2, False)

@@ -98,7 +98,7 @@ def test_what_speaks_against_is_negative_and_air_is_nothing() -> None:
     image = lit(lit(picture(), AT), OTHER)
     got = explain(image, Spots(AT, OTHER), "spot")
     assert got.heat[AT].mean() > 0 > got.heat[OTHER].mean()
-    assert max(np.abs(got.heat[0, :2]).max(), np.abs(got.heat[0, :, :2]).max()) < 0.02 * got.heat.max()
+    assert max(np.abs(got.heat[0, :2]).max(), np.abs(got.heat[0, :, :2]).max()) < 0.05 * got.heat.max()
 
 
 def test_a_score_that_is_a_sum_falls_by_what_was_hidden() -> None:

@@ -37,7 +37,7 @@ FILLS = {
     "mean": "hidden means: replaced by the plane's mean, whose edges some models take for findings",
 }
 HOW = {
-    "occlusion": "occlusion: the fall of the score when a patch is hidden; two sizes of patches, averaged",
+    "occlusion": "occlusion: how far the score falls when patches of 1/3 and 1/6 of a side (volumes: 1/3) are hidden",
     "integrated_gradients": "integrated gradients from the hidden image to the image",
     "grad_cam": "Grad-CAM at the network's last spatial layer; what speaks against is not shown",
     "rollout": "attention roll-out: where the network looks, whatever it is asked; not what speaks for this label",
