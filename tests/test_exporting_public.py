@@ -107,7 +107,7 @@ def paths(value: object, at: str = "") -> set[str]:
 
 
 def test_every_key_is_documented_and_every_documented_key_exists() -> None:
-    of_readings = DOC.read_text("utf-8").split("\n## `learn`")[0]
+    of_readings = DOC.read_text("utf-8").split("\n## `list`")[0]
     documented = set(re.findall(r"^\| `([^`]+)` \|", of_readings, re.MULTILINE))
     final, review = signed(picture()[0])
     written = paths(public(final, {"page": "page.html"}, review)) | paths(public(volume()[0]))
