@@ -42,9 +42,10 @@ def emit(**fields: Any) -> None:
 
 
 def say(text: str = "") -> None:
-    """A line for people who asked for no JSON; letters that the terminal lacks are escaped."""
+    """A line for people who asked for no JSON; letters that the terminal lacks are escaped. Seen at once in a pipe too."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
 
 
 def note(text: str) -> None:
