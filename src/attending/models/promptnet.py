@@ -26,7 +26,7 @@ from .protocols import Progress, Setup
 
 MODES = ("point", "box", "scribble", "lasso", "mask")
 WEIGHTS = Path(__file__).parent / "weights" / "attending-prompted.onnx"
-SHA256 = "74ee47e6031c302d9525f3333409d7d13c6556a43aa502798cff4adb48c66844"
+SHA256 = "4ec7bb3849230c522963aae64bdffd71f44dcde0a4ec2909de0d074bf9a6db83"
 BATCH = 16
 """Windows that go through the net at once: 60 MiB of activations."""
 IN_TURN = 8
