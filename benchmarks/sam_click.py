@@ -174,7 +174,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     picture = {"image": image.voxels[0].copy()}
     session = ours.session(image)
     full = theirs.call("encode", picture, 900)
-    mine_embedding = session._planes[0]
+    mine_embedding = session._planes[0].embedding
     apart = float(np.abs(mine_embedding - full["embedding"]).max() / np.abs(full["embedding"]).max())
     a, b, ious = clicks(given.clicks, session, theirs)
     seconds, floors, off = encodings(given.encodings, ours, image, theirs, picture, config)

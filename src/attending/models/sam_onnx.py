@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from .sam_session import MODES, Asked, Frame, SamSession, strange
 from .worker import Worker
 
 PROGRAM = Path(__file__).with_name("sam_onnx_program.py")
-GRAPHS = ("encoder.onnx", "click.onnx", "refine.onnx")
+GRAPHS = ("encoder.onnx", "plane.onnx", "click.onnx", "refine.onnx", "again.onnx")
 KEPT = ("config.json", "preprocessor_config.json", "processor_config.json")
 EXPORT_S = 1800.0
 
 
 class OnnxSam:
-    """Prompted. Files: the three graphs, config.json, preprocessor_config.json where there is one."""
+    """Prompted. Files: the graphs of GRAPHS, config.json, preprocessor_config.json where there is one."""
 
     modes = MODES
 
@@ -44,55 +45,59 @@ class OnnxSam:
         return SamSession(image, self._engine, progress)
 
 
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A plane's embedding (1, c, h, w), and by name what the decoder makes of it before it looks at prompts."""
+
+    embedding: NDArray[np.float32]
+    ready: Mapping[str, NDArray[np.float32]]
+
+
 class OnnxEngine:
-    """``sam_session.Engine`` in this process. A handle is the embedding itself."""
+    """``sam_session.Engine`` in this process."""
 
     def __init__(self, files: Mapping[str, Path], frame: Frame, threads: int, id: str) -> None:
         self._files, self.frame, self._threads, self._id = files, frame, threads, id
         self._sessions: dict[str, Any] = {}
-        self._no_mask = np.zeros((1, 1, frame.low, frame.low), np.float32)
 
-    def embed(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        embedding: NDArray[np.float32] = self._run("encoder.onnx", {"pixels": pixels})[0]
-        return embedding
+    def embed(self, pixels: NDArray[np.float32]) -> Embedded:
+        (embedding,) = self._run("encoder.onnx", {"pixels": pixels}).values()
+        return Embedded(embedding, self._run("plane.onnx", {"embedding": embedding}))
 
-    def decode(self, handle: NDArray[np.float32], asked: Asked) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        earlier = self._no_mask if asked.earlier is None else asked.earlier[None, None]
-        masks, scores = self._run(
-            "click.onnx" if asked.several else "refine.onnx",
-            {
-                "embedding": handle,
-                "points": asked.points,
-                "labels": asked.labels,
-                "earlier": earlier,
-                "given": np.array([asked.earlier is not None], np.float32),
-            },
-        )
+    def decode(self, handle: Embedded, asked: Asked) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        prompts = {"points": asked.points, "labels": asked.labels}
+        if asked.earlier is not None:
+            given = {"embedding": handle.embedding, **prompts, "earlier": asked.earlier[None, None]}
+            out = self._run("again.onnx", given)
+        else:
+            out = self._run("click.onnx" if asked.several else "refine.onnx", {**prompts, **handle.ready})
+        masks, scores = out["masks"], out["scores"]
         if masks.ndim != 3 or not np.isfinite(scores).all():
             raise strange(self._id, "no masks")
         return masks, scores
 
-    def forget(self, handle: NDArray[np.float32]) -> None:
+    def forget(self, handle: Embedded) -> None:
         """The session lets go of it."""
 
-    def _run(self, name: str, given: dict[str, Any]) -> list[Any]:
+    def _run(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         if name not in self._sessions:
             import onnxruntime as ort
 
             options = ort.SessionOptions()
             options.intra_op_num_threads = self._threads
             options.log_severity_level = 3
-            # The encoder's global attention makes matrices of 805 MB; an arena would keep several of them for good.
+            # Encodings are rare and large, and an arena would keep the largest for good.
             options.enable_cpu_mem_arena = name != "encoder.onnx"
             self._sessions[name] = ort.InferenceSession(
                 str(self._files[name]), options, providers=["CPUExecutionProvider"]
             )
-        out: list[Any] = self._sessions[name].run(None, given)
-        return out
+        session = self._sessions[name]
+        taken = {one.name: given[one.name] for one in session.get_inputs()}
+        return dict(zip([one.name for one in session.get_outputs()], session.run(None, taken), strict=True))
 
 
 def convert(files: Mapping[str, Path], out: Path) -> None:
-    """Convert step "sam-onnx": SamModel's safetensors -> three graphs. Needs the torch extra here, not where it runs.
+    """Convert step "sam-onnx": SamModel's safetensors -> GRAPHS. Needs the torch extra here, not where it runs.
 
     Raises ExtraMissing, PluginFailed for another model, and what a worker raises.
     """

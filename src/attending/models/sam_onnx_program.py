@@ -1,17 +1,21 @@
-"""Worker program: SAM's three ONNX graphs from its safetensors, once. Run by ``worker_main``; imports torch.
+"""Worker program: SAM's ONNX graphs from its safetensors, once. Run by ``worker_main``; imports torch.
 
-setup: folder, to (where the graphs go), threads. The graphs: ``encoder.onnx`` (pixels -> embedding), ``click.onnx``
-(three masks for one click) and ``refine.onnx`` (one mask for more than that).
+setup: folder, to (where the graphs go), threads. The graphs: ``encoder.onnx`` (pixels -> embedding); ``plane.onnx``,
+what the decoder makes of an embedding before it looks at prompts, once a plane; from there ``click.onnx`` (three masks
+for one click) and ``refine.onnx`` (one mask for more than that); ``again.onnx`` (one mask, from an earlier mask).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 OPSET = 18
-FILES = ("encoder.onnx", "click.onnx", "refine.onnx")
+FILES = ("encoder.onnx", "plane.onnx", "click.onnx", "refine.onnx", "again.onnx")
+PROMPTS = ("points", "labels")
 
 
 def by_heads(attention: Any) -> Any:
@@ -60,7 +64,7 @@ def encoder(model: Any) -> Any:
 
 
 def decoder(model: Any, several: bool) -> Any:
-    """embedding (1, c, h, w), points (n, 2), labels (n,), earlier (1, 1, low, low), given (1,) 0 or 1 -> masks, scores.
+    """embedding (1, c, h, w), points (n, 2), labels (n,), earlier (1, 1, low, low) or nothing -> masks, scores.
 
     Labels: -1 padding, 0 and 1 clicks, 2 and 3 corners of the box. The reference embeds clicks and boxes by two paths;
     one sum over all labels is the same and needs no branch in the graph.
@@ -73,7 +77,7 @@ def decoder(model: Any, several: bool) -> Any:
             self.prompt, self.masks = model.prompt_encoder, model.mask_decoder
             self.register_buffer("grid", model.get_image_wide_positional_embeddings().detach().clone())
 
-        def forward(self, embedding: Any, points: Any, labels: Any, earlier: Any, given: Any) -> Any:
+        def forward(self, embedding: Any, points: Any, labels: Any, earlier: Any = None) -> Any:
             prompt = self.prompt
             side = (prompt.input_image_size, prompt.input_image_size)
             at = prompt.shared_embedding((points + 0.5)[None, None], side)[0, 0]
@@ -83,7 +87,7 @@ def decoder(model: Any, several: bool) -> Any:
             for label in range(4):
                 sparse = sparse + (which == label) * prompt.point_embed[label].weight
             none = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1)
-            dense = given * prompt.mask_embed(earlier) + (1 - given) * none
+            dense = none if earlier is None else prompt.mask_embed(earlier)
             masks, scores = self.masks(
                 image_embeddings=embedding,
                 image_positional_embeddings=self.grid,
@@ -94,6 +98,43 @@ def decoder(model: Any, several: bool) -> Any:
             return masks[0, 0], scores[0, 0]
 
     return Decoder()
+
+
+@contextmanager
+def one_prompt() -> Iterator[None]:
+    """One mask is asked for at a time, so nothing is repeated for several: else the graph would take the number from
+    the prompts, and nothing of the image could be cut out before them."""
+    import torch
+
+    kept = torch.Tensor.repeat_interleave
+    torch.Tensor.repeat_interleave = lambda tensor, *_, **__: tensor
+    try:
+        yield
+    finally:
+        torch.Tensor.repeat_interleave = kept
+
+
+def apart(whole: dict[str, Path], to: Path) -> None:
+    """Cut what depends on the embedding alone out of the decoders, into ``plane.onnx``: a click need not repeat it."""
+    import onnx
+
+    borders = {name: border(onnx.load(path).graph) for name, path in whole.items()}
+    shared = sorted(set().union(*borders.values()))
+    first = next(iter(whole.values()))
+    onnx.utils.extract_model(str(first), str(to / "plane.onnx"), ["embedding"], shared)
+    for name, path in whole.items():
+        onnx.utils.extract_model(str(path), str(to / name), [*PROMPTS, *borders[name]], ["masks", "scores"])
+        path.unlink()
+
+
+def border(graph: Any) -> list[str]:
+    """Tensors that come from the embedding, not from the prompts, and that something of the prompts' side uses."""
+    prompted, seen = set(PROMPTS), {"embedding"}
+    for node in graph.node:  # in order: each after what it uses
+        side = prompted if prompted.intersection(node.input) else seen if seen.intersection(node.input) else set()
+        side.update(node.output)
+    used = {name for node in graph.node if prompted.intersection(node.output) for name in node.input}
+    return sorted(used & seen)
 
 
 class Program:
@@ -116,19 +157,23 @@ class Program:
         side, patch = int(config.image_size), int(config.patch_size)
         pixels = torch.zeros(1, 3, side, side)
         embedding = torch.zeros(1, int(config.output_channels), side // patch, side // patch)
-        low = 4 * side // patch
-        prompts = (torch.zeros(2, 2), torch.zeros(2, dtype=torch.int64), torch.zeros(1, 1, low, low), torch.zeros(1))
-        names = ["embedding", "points", "labels", "earlier", "given"]
-        with torch.no_grad(), warnings.catch_warnings():
+        prompts = (torch.zeros(2, 2), torch.zeros(2, dtype=torch.int64))
+        earlier = torch.zeros(1, 1, 4 * side // patch, 4 * side // patch)
+        masks = {"output_names": ["masks", "scores"], "dynamic_axes": {"points": {0: "n"}, "labels": {0: "n"}}}
+        common = {"opset_version": OPSET, "dynamo": False}
+        whole = {name: self.to / f"whole-{name}" for name in ("click.onnx", "refine.onnx")}
+        with torch.no_grad(), warnings.catch_warnings(), one_prompt():
             warnings.simplefilter("ignore")  # the tracer warns of every size that is a constant here
-            common = {"opset_version": OPSET, "dynamo": False}
+            for name, path in whole.items():
+                net, names = decoder(self.model, name == "click.onnx").eval(), ["embedding", *PROMPTS]
+                torch.onnx.export(net, (embedding, *prompts), str(path), input_names=names, **masks, **common)
+            net, names = decoder(self.model, False).eval(), ["embedding", *PROMPTS, "earlier"]
             torch.onnx.export(
-                encoder(self.model), (pixels,), str(self.to / FILES[0]), input_names=["pixels"],
-                output_names=["embedding"], **common,
-            )  # fmt: skip
-            for name, several in ((FILES[1], True), (FILES[2], False)):
-                torch.onnx.export(
-                    decoder(self.model, several).eval(), (embedding, *prompts), str(self.to / name), input_names=names,
-                    output_names=["masks", "scores"], dynamic_axes={"points": {0: "n"}, "labels": {0: "n"}}, **common,
-                )  # fmt: skip
+                net, (embedding, *prompts, earlier), str(self.to / "again.onnx"), input_names=names, **masks, **common
+            )
+        net, to = encoder(self.model), str(self.to / "encoder.onnx")
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(net, (pixels,), to, input_names=["pixels"], output_names=["embedding"], **common)
+        apart(whole, self.to)
         return {"files": list(FILES)}
