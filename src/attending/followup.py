@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .comparing.readings import Presences
-    from .imaging.register import Kind, Registered
+    from .imaging.register import Registered
+    from .imaging.register_search import Kind
     from .site import Site
     from .store import Store
 
