@@ -198,6 +198,35 @@ def test_a_mask_is_never_lost_to_another(nifti: Path, tmp_path: Path) -> None:
     assert nib.load(out).shape == (60, 48, 14)
 
 
+def test_the_image_is_never_replaced_by_its_mask_or_picture(nifti: Path, picture: Path, tmp_path: Path) -> None:
+    before = nifti.read_bytes()
+    point = ("--point", "20,15,6", "--force")
+    assert "the image itself" in refused(nifti, *point, "--out", nifti).seen
+    film = picture.read_bytes()
+    assert "the image itself" in refused(picture, "--point", "20,15", "--force", "--out", picture).seen
+    words = ("--point", "20,15", "--force", "--out", tmp_path / "m.png", "--picture")
+    assert "in the place of" in refused(picture, *words, picture).seen
+    assert "in the place of" in refused(picture, *words, tmp_path / "m.png").seen
+    assert nifti.read_bytes() == before and picture.read_bytes() == film
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_mask_is(nifti: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mask.nii.gz"
+    words = ("--point", "20,15,6", "--out", out, "--picture", tmp_path / "no" / "p.png")
+    assert "no folder to write the picture into" in refused(nifti, *words).seen
+    assert not out.exists()
+
+
+def test_a_junk_mask_and_a_huge_number_are_one_short_message(
+    nifti: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "junk.nii").write_bytes(b"x" * 4000)
+    assert "no NIfTI or PNG" in refused(nifti, "--mask", tmp_path / "junk.nii", "--out", tmp_path / "m.nii").seen
+    assert "sizeof_hdr" not in capfd.readouterr().err
+    for point in ("1e300,1,1", f"{'9' * 200},1,1", "7" * 500):
+        assert len(refused(nifti, "--point", point, "--out", tmp_path / "m.nii").seen) < 120
+
+
 @pytest.mark.parametrize(
     ("words", "seen"),
     [

@@ -293,3 +293,15 @@ def test_a_side_is_the_patients_whichever_way_the_file_runs(flip: int) -> None:
     assert np.array_equal(right, ~left)
     nowhere = Image(ImageFacts("i1", labelled.shape, None, None, "MR"), labelled.astype(np.int16))
     assert one_side(labelled, nowhere, "left") is None
+
+
+@pytest.mark.parametrize("corner", [(7, 5, 3), (40, 31, 9)])
+def test_nothing_lies_outside_the_box_that_was_drawn(corner: tuple[int, int, int], tools: Tools) -> None:
+    image, _ = shape_image()
+    x, y, z = corner
+    session = Session(image, tools, model="classical")
+    session.box((x, y, z, x + 22, y + 19, z + 7))
+    got = session.point((x + 11, y + 9, z + 4))
+    found = box_of(got.mask)
+    assert all(a >= b for a, b in zip(found[:3], corner, strict=True))
+    assert all(a <= b for a, b in zip(found[3:], (x + 22, y + 19, z + 7), strict=True))

@@ -72,7 +72,7 @@ def segment(
         opened = open_image(image, hospital.site, declared=_said(declared), number=image_number)
         suffix = refuse_target(out, opened.study, opened.image, force)
         if picture is not None:
-            _refuse_picture(picture, force)
+            _refuse_picture(picture, out, opened, force)
         groups = read_prompts(asked, opened.image, everything)
         session = Session(
             opened.image,
@@ -146,14 +146,21 @@ def _version(engine: str | None, hospital: Any) -> str | None:
     return hospital.card(engine).version if engine else None
 
 
-def _refuse_picture(path: Path, force: bool) -> None:
+def _refuse_picture(path: Path, out: Path, opened: OpenedImage, force: bool) -> None:
     from ..errors import ExportRefused
+    from ..exporting.masks import refuse_place
 
     if path.suffix.lower() != ".png" or path.is_dir() or (path.exists() and not force):
         raise ExportRefused(
             "a picture that exists" if path.exists() else "a picture that is no PNG",
             "a new .png file",
             "choose another --picture, or say --force",
+        )
+    refuse_place(path, "picture", "--picture")
+    held = path.read_bytes() if path.exists() else None
+    if path.resolve() == out.resolve() or any(held == file.data for file in opened.study.files):
+        raise ExportRefused(
+            "a picture in the place of the mask or of the image", "a file of its own", "choose another --picture"
         )
 
 

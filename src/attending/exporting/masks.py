@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -57,9 +58,10 @@ def refuse_target(path: Path, study: Study, image: Image, force: bool) -> str:
             "a new file",
             "choose another --out" + ("" if path.is_dir() else ", or say --force to replace it"),
         )
-    if not path.absolute().parent.is_dir():
+    refuse_place(path)
+    if path.exists() and any(path.stat().st_size == len(f.data) and path.read_bytes() == f.data for f in study.files):
         raise ExportRefused(
-            "no folder to write the mask into", "a folder that exists", "make it, or choose another --out"
+            "a target that is the image itself", "a mask beside its image", "choose another --out: images are kept"
         )
     if suffix == ".dcm" and study.kind != "dicom":
         raise ExportRefused(
@@ -78,6 +80,19 @@ def refuse_target(path: Path, study: Study, image: Image, force: bool) -> str:
             f"a PNG of a mask with {image.facts.shape[0]} planes", "one plane", "end --out in .nii.gz, or use --picture"
         )
     return suffix
+
+
+def refuse_place(path: Path, what: str = "mask", option: str = "--out") -> None:
+    """Raises ExportRefused where no file can be made at path: judged before work, which may take minutes."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ExportRefused(
+            f"no folder to write the {what} into", "a folder that exists", f"make it, or choose another {option}"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ExportRefused(
+            f"a folder that you may not write the {what} into", "one that you may", f"choose another {option}"
+        )
 
 
 def mask_file(
@@ -108,7 +123,7 @@ def mask_file(
     return made
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, what: str = "mask") -> None:
     """All or nothing. Raises DiskFull or ExportRefused."""
     import errno
 
@@ -118,7 +133,7 @@ def write_file(path: Path, data: bytes) -> None:
         partial.replace(path)
     except OSError as refused:
         if refused.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull("no space left for the mask", "free space for it", "free space first") from None
+            raise DiskFull(f"no space left for the {what}", "free space for it", "free space first") from None
         raise ExportRefused(
             f"a target that cannot be written ({errno.errorcode.get(refused.errno or 0, 'OSError')})",
             "a folder that you may write to",

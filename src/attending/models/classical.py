@@ -118,6 +118,12 @@ class ClassicalSession:
         mask = self._masked(state, [e for e in events if e.positive], [e for e in events if not e.positive])
         if (out := _lassos(prompts, self._shape, False)) is not None:
             mask &= ~out
+        if prompts.box is not None:
+            # Samples of a coarse grid reach over the box's faces.
+            x0, y0, z0, x1, y1, z1 = prompts.box
+            held = np.zeros_like(mask)
+            held[z0 : z1 + 1, y0 : y1 + 1, x0 : x1 + 1] = mask[z0 : z1 + 1, y0 : y1 + 1, x0 : x1 + 1]
+            mask = held
         changed, self._last = changed_box(self._last, mask), mask
         return Masked(mask, _expected_dice(state, mask[state.grid.bounds]), changed, (state.note,))
 

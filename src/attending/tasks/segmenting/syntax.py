@@ -18,6 +18,9 @@ from ...records import Box, Image, Point, Prompts, Stroke, Voxel
 
 LARGEST_FILE = 64 * 2**20
 MOST_PLACES = 200_000
+LONGEST_SHOWN = 60
+FARTHEST = 1e15
+"""Beyond it a float no longer tells two neighbouring voxels apart."""
 SAME_MM = 0.1
 """Corners of two grids nearer than this are one grid: affines are rounded when they are written."""
 
@@ -97,19 +100,19 @@ class _Grid:
             numbers = (*numbers, 0)
         if len(numbers) != 3:
             raise PromptRefused(
-                f"{kind} {typed!r} with {len(numbers)} numbers",
+                f"{kind} {_short(typed)} with {len(numbers)} numbers",
                 "x,y or x,y,z on one plane" if flat and not self.mm else "x,y,z",
                 "give a number for each axis" + ("" if flat else f"; this image has {self.size[2]} planes"),
             )
         if self.mm:
             numbers = self._from_mm(numbers)
         elif any(n != int(n) for n in numbers):
-            raise PromptRefused(f"{kind} {typed!r} between voxels", "whole numbers", "round it, or say --mm")
+            raise PromptRefused(f"{kind} {_short(typed)} between voxels", "whole numbers", "round it, or say --mm")
         x, y, z = (math.floor(n + 0.5) for n in numbers)
         if any(not 0 <= v < n for v, n in zip((x, y, z), self.size, strict=True)):
             allowed = "x 0..{}, y 0..{}, z 0..{}".format(*(n - 1 for n in self.size))
-            where = f"voxel {x},{y},{z}" if self.mm else f"{x},{y},{z}"
-            raise PromptRefused(f"{kind} {typed!r} at {where}, outside the image", allowed, "give a place inside it")
+            where = f" at voxel {x:.6g},{y:.6g},{z:.6g}" if self.mm else ""
+            raise PromptRefused(f"{kind} {_short(typed)}{where}, outside the image", allowed, "give a place inside it")
         return (x, y, z)
 
     def _from_mm(self, numbers: Sequence[float]) -> tuple[float, ...]:
@@ -124,14 +127,20 @@ class _Grid:
         return tuple(float(v) for v in back[:3])
 
 
+def _short(typed: str) -> str:
+    """What was typed, in quotes, no longer than a message bears."""
+    said = " ".join(typed.split())
+    return repr(said if len(said) <= LONGEST_SHOWN else f"{said[:LONGEST_SHOWN]}...")
+
+
 def _numbers(text: str, kind: str, typed: str) -> list[float]:
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if not values or not all(math.isfinite(v) for v in values):
+    if not values or not all(math.isfinite(v) and abs(v) < FARTHEST for v in values):
         raise PromptRefused(
-            f"{kind} {typed[:60]!r}", "numbers with commas between, such as 120,80,12", "write it like that"
+            f"{kind} {_short(typed)}", "numbers with commas between, such as 120,80,12", "write it like that"
         )
     return values
 
@@ -141,7 +150,7 @@ def _signed(text: str) -> tuple[str, bool]:
     body, colon, sign = text.strip().partition(":")
     if colon and sign.strip() not in ("+", "-"):
         raise PromptRefused(
-            f"the sign of {text.strip()[:60]!r}", ":- for what does not belong, :+ or nothing for what does", "mend it"
+            f"the sign of {_short(text)}", ":- for what does not belong, :+ or nothing for what does", "mend it"
         )
     return body, sign.strip() != "-"
 
@@ -155,7 +164,7 @@ def _box(text: str, grid: _Grid) -> Box:
     numbers = _numbers(text, "the box", text)
     if len(numbers) not in (4, 6):
         raise PromptRefused(
-            f"the box {text[:60]!r} with {len(numbers)} numbers",
+            f"the box {_short(text)} with {len(numbers)} numbers",
             "x0,y0,x1,y1 on one plane, x0,y0,z0,x1,y1,z1 in a volume",
             "give both corners, whole",
         )
@@ -164,7 +173,7 @@ def _box(text: str, grid: _Grid) -> Box:
     b = grid.voxel(numbers[half:], "a corner of the box", text)
     if not grid.mm and any(p > q for p, q in zip(a, b, strict=True)):
         raise PromptRefused(
-            f"the box {text[:60]!r}, whose first corner lies beyond its second",
+            f"the box {_short(text)}, whose first corner lies beyond its second",
             "x0 <= x1, y0 <= y1, z0 <= z1",
             "swap the numbers",
         )
@@ -312,11 +321,13 @@ def _mask_nifti(data: bytes) -> tuple[NDArray[np.bool_], NDArray[np.float64] | N
     import gzip
 
     import nibabel
+    from nibabel.imageglobals import LoggingOutputSuppressor
 
     try:
         raw = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         kind = nibabel.Nifti2Image if raw[4:8] == b"n+2\0" else nibabel.Nifti1Image
-        volume = kind.from_bytes(raw)
+        with LoggingOutputSuppressor():  # of a bad header the refusal says enough
+            volume = kind.from_bytes(raw)
         voxels = np.asanyarray(volume.dataobj)
     except Exception:  # a foreign parser on foreign bytes
         raise PromptRefused("a mask file that is no NIfTI or PNG", "NIfTI or PNG", "save it as .nii.gz") from None
