@@ -101,7 +101,7 @@ def ask(pair: Pair, writer: Any) -> str | None:
         {"role": "system", "content": "You judge statements of radiology reports."},
         {"role": "user", "content": PROMPT.format(premise=pair.premise, hypothesis=pair.hypothesis)},
     ]
-    written = writer.write(messages, schema=SCHEMA, max_tokens=20)
+    written = writer.write(messages, schema=SCHEMA, max_tokens=40)
     try:
         label = json.loads(written.text)["label"]
     except (ValueError, KeyError, TypeError):

@@ -42,7 +42,7 @@ def emit(**fields: Any) -> None:
 
 
 def say(text: str = "") -> None:
-    """A line for people who asked for no JSON, seen at once in a pipe too; letters that the terminal lacks are escaped."""
+    """A line for people who asked for no JSON, seen at once in a pipe too; letters the terminal lacks are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     sys.stdout.flush()
