@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from ..models import Detector
+from ..models import Detector, Segmenter
 from ..records import Case, Findings
 from ..site import Site
-from . import head_t1, heads, quality, tumour
+from . import head_t1, head_tissue, heads, quality, tumour
 from .book import Book
 from .gate import see
 from .rest import unread
@@ -48,36 +50,60 @@ def find(case: Case, readers: Readers, site: Site, progress: Progress | None = N
 
 
 def _volumes(case: Case, passed: list[Seen], readers: Readers, site: Site, book: Book, step: Step | None) -> set[str]:
-    """Volumes of the finest T1 head of the case; the ids of the images that were read."""
+    """Volumes of the finest T1 head of the case, else of its tissues in any sequence; the ids that were read."""
     volumes = [i for i in passed if _is_head(i) and i.sight.image.facts.axis == "space" and _planes(i) > 1]
     if not volumes:
         return set()
+    volumes.sort(key=lambda i: max(i.sight.image.facts.spacing or (1e9,)))
     t1 = [i for i in volumes if (i.sight.image.facts.sequence or "").upper().startswith("T1")]
+    tissue = next((s for s in readers.segmenters if s.card.id == site.models.tissue), None)
+    # The site's choice first; one segmenter measures, the others are not averaged with it.
+    wanted = [s for s in readers.segmenters if s is not tissue]
+    wanted.sort(key=lambda s: s.card.id != site.models.head)
+    left = len(book.not_assessed)
     if not t1:
         told = volumes[0].sight.image.facts.sequence
         why = (
             f"the sequence is {told}, not T1" if told else "the sequence is not stated, and not clearly T1 by contrast"
         )
         book.leave(head_t1.WHAT, why, volumes[0].gate)
+    elif not wanted:
+        book.leave(head_t1.WHAT, readers.missing(site.models.head), t1[0].gate)
+    elif any(_measured(head_t1.measure, s, t1[0], case, head_t1.WHAT, book, step) for s in wanted):
+        return _finest(t1, book)
+    if tissue is None or not _measured(head_tissue.measure, tissue, volumes[0], case, head_tissue.WHAT, book, step):
         return set()
-    finest = min(t1, key=lambda i: max(i.sight.image.facts.spacing or (1e9,)))
-    if not readers.segmenters:
-        book.leave(head_t1.WHAT, readers.missing(site.models.head), finest.gate)
-        return set()
-    # The site's choice first; one segmenter measures, the others are not averaged with it.
-    for segmenter in sorted(readers.segmenters, key=lambda s: s.card.id != site.models.head):
-        refusal = admitted(segmenter.card, finest, case)
-        if refusal:
-            book.leave(head_t1.WHAT, refusal, finest.gate)
-            continue
-        before = len(book.findings)
-        call = partial(head_t1.measure, finest.sight, segmenter, book, finest.gate, step)
-        if run(call, segmenter.card, head_t1.WHAT, finest.gate, book) and len(book.findings) > before:
-            for other in t1:
-                if other is not finest:
-                    book.leave(f"volumes on image {other.id}", f"measured on {finest.id}, which is finer", other.gate)
-            return {finest.id}
-    return set()
+    # The brain is measured now; what only a T1 model tells is still owed.
+    book.not_assessed[left:] = [
+        replace(n, what=head_tissue.REGIONS) if n.what == head_t1.WHAT else n for n in book.not_assessed[left:]
+    ]
+    return _finest(volumes, book)
+
+
+def _measured(
+    measure: Callable[..., None],
+    segmenter: Segmenter,
+    item: Seen,
+    case: Case,
+    what: str,
+    book: Book,
+    step: Step | None,
+) -> bool:
+    """One segmenter on one head; True where findings came of it, else the reason is in the book."""
+    refusal = admitted(segmenter.card, item, case)
+    if refusal:
+        book.leave(what, refusal, item.gate)
+        return False
+    before = len(book.findings)
+    call = partial(measure, item.sight, segmenter, book, item.gate, step)
+    return run(call, segmenter.card, what, item.gate, book) and len(book.findings) > before
+
+
+def _finest(volumes: list[Seen], book: Book) -> set[str]:
+    """The first was measured; the others are named."""
+    for other in volumes[1:]:
+        book.leave(f"volumes on image {other.id}", f"measured on {volumes[0].id}, which is finer", other.gate)
+    return {volumes[0].id}
 
 
 def _tumours(case: Case, passed: list[Seen], readers: Readers, site: Site, book: Book, step: Step | None) -> set[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..records import Image, ImageFacts
-from .head import HEAD_WORDS, TRUNK_MM, Outline, looks_like_head_slice, outline
+from .head import HEAD_WORDS, TRUNK_MM, Outline, is_blurred, looks_like_head_slice, outline
 from .looks import Look, busiest, coloured, grey, look
 from .trunk import part_of
 
@@ -345,6 +345,8 @@ def _judged(image: Image, seen: Look, shape: Outline | None) -> tuple[Image, lis
         else:
             said.append("The body part is not stated, and the outline is not clearly a head's.")
     if body in HEAD_WORDS and shape is not None:
+        if is_blurred(image, busiest(image).astype(np.float32)):
+            return image, said, "the volume is blurred: nothing finer than half a centimetre is seen in it"
         contrast = shape.contrast
         if sequence is not None and sequence.upper().startswith("T1"):
             sequence = "T1"

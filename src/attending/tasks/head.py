@@ -33,6 +33,9 @@ SKULL_DIP = 0.7
 T1_SKEW, T2_SKEW = -0.4, 0.3
 # In T1 the deep white matter is brighter than the rim of cortex and sulci (1.09 and 1.18 measured); in FLAIR it is not.
 T1_DEEP = 1.02
+# What is left inside a head when everything wider than 3 mm (Gaussian) is taken away, as a share of its contrast: 0.39
+# to 0.71 in the real and averaged heads measured, thick slices and EPI among them; 0.18 once they are blurred by 3 mm.
+FINE_MM, LEAST_FINE = 3.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,26 @@ def outline(image: Image) -> Outline | None:
         skew=skew,
         deep=deep,
     )
+
+
+def is_blurred(image: Image, plane: NDArray[np.float32]) -> bool:
+    """Whether a plane of a head shows nothing finer than half a centimetre. False where pixels are too wide for it.
+
+    plane  (y, x) of the image.
+    """
+    from scipy import ndimage
+
+    spacing = image.facts.spacing
+    if spacing is None or max(spacing[:2]) > FINE_MM:
+        return False
+    mm = np.array(spacing[1::-1])
+    low, high = np.percentile(plane, [1, 99])
+    body = ndimage.gaussian_filter(plane, 2.0 / mm) > low + 0.15 * (high - low)
+    inside = ndimage.binary_erosion(body, iterations=max(1, round(10 / float(mm.max()))))
+    if np.count_nonzero(inside) < 100:
+        return False
+    fine = plane - ndimage.gaussian_filter(plane, FINE_MM / mm)
+    return bool(fine[inside].std() < LEAST_FINE * plane[inside].std())
 
 
 def looks_like_head_slice(seen: Look) -> bool:

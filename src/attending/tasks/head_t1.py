@@ -1,8 +1,8 @@
-"""T1 head: brain and regional volumes from a segmenter, measured on its conformed grid, drawn on the source grid."""
+"""Head: brain and regional volumes from a segmenter, measured on its conformed grid, drawn on the source grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .structures import BRAIN, SHARE, VOLUME, Structure, structure
 # image no head. A sanity bound of this program, not a normal range: nothing is judged by it.
 PLAUSIBLE_ML = (600.0, 2200.0)
 WHAT = "brain and regional volumes"
+ON_CONFORMED, ON_OWN = "on the conformed 1 mm grid", "on the image's own grid"
 NOT_JUDGED = "Volumes are measured, not judged normal or abnormal: no cited reference range is installed."
 
 
@@ -26,15 +27,23 @@ def measure(
     book: Book,
     gate: str,
     progress: Callable[[float, str], None] | None = None,
+    *,
+    what: str = WHAT,
+    doubt: Callable[[Segmentation, Mapping[int, float]], str | None] | None = None,
+    rough: bool = False,
 ) -> None:
-    """Findings of one T1 head into the book. Lets the segmenter's own errors through."""
+    """Findings of one head into the book. Lets the segmenter's own errors through.
+
+    doubt  of labels and volumes (label -> ml): why the segmentation is not believed, or None.
+    rough  say that volumes are rough, to whole ml, and what the card says of the model's limits.
+    """
     image, card = sight.image, segmenter.card
     result = segmenter.segment(image, progress)
     if tuple(result.labels.labels.shape) != tuple(image.voxels.shape):
         raise ValueError("the label map is not on the image's grid")
     volumes = _volumes(result, image.facts.spacing)
     if volumes is None:
-        book.leave(WHAT, "the voxel spacing is not known, so nothing can be measured", gate)
+        book.leave(what, "the voxel spacing is not known, so nothing can be measured", gate)
         return
     named = {v: s for v, n in result.labels.names.items() if v and (s := structure(n, card.labels)) is not None}
     solid = {v for v, s in named.items() if not s.fluid}
@@ -42,13 +51,16 @@ def measure(
     if not PLAUSIBLE_ML[0] <= brain <= PLAUSIBLE_ML[1]:
         low, high = PLAUSIBLE_ML
         book.leave(
-            WHAT,
+            what,
             f"{card.id} found a brain of {brain:.0f} ml, outside the plausible {low:.0f} to {high:.0f} ml: "
             "its segmentation is not believed",
             gate,
         )
         return
-    _write(sight, card, result, named, volumes, brain, book, gate)
+    if doubt is not None and (why := doubt(result, volumes)):
+        book.leave(what, f"{card.id}: {why}: its segmentation is not believed", gate)
+        return
+    _write(sight, card, result, named, volumes, brain, book, gate, rough)
 
 
 def _volumes(result: Segmentation, spacing: tuple[float, float, float] | None) -> dict[int, float] | None:
@@ -68,8 +80,10 @@ def _write(
     brain: float,
     book: Book,
     gate: str,
+    rough: bool,
 ) -> None:
     image, producer = sight.image, Producer(card.id, card.version)
+    digits = 0 if rough else 2
     labels = np.ascontiguousarray(result.labels.labels)
     if labels.max() <= 255:
         labels = labels.astype(np.uint8)
@@ -77,7 +91,8 @@ def _write(
     places = boxes(labels)
     whole = np.isin(labels, [v for v, s in named.items() if not s.fluid]).astype(np.uint8)
     covered = boxes(whole).get(1)
-    grid = "on the conformed 1 mm grid" if result.conformed is not None else "on the image's own grid"
+    grid = ON_CONFORMED if result.conformed is not None else ON_OWN
+    grid = f"roughly, {grid}" if rough else grid
     book.found(
         BRAIN,
         "present",
@@ -86,7 +101,7 @@ def _write(
         producer=producer,
         measurements=[
             (
-                Measurement(VOLUME, round(brain, 1), "ml"),
+                Measurement(VOLUME, round(brain, min(digits, 1)), "ml"),
                 f"Brain volume {brain:.0f} ml without the ventricles, measured {grid}.",
             )
         ],
@@ -112,14 +127,16 @@ def _write(
             producer=producer,
             side=meant.side,
             measurements=[
-                (Measurement(VOLUME, round(ml, 2), "ml"), f"{start}: volume {ml:.2f} ml."),
-                (Measurement(SHARE, round(share, 2), "%"), f"{start}: {share:.2f} % of the brain volume."),
+                (Measurement(VOLUME, round(ml, digits), "ml"), f"{start}: volume {ml:.{digits}f} ml."),
+                (Measurement(SHARE, round(share, digits), "%"), f"{start}: {share:.{digits}f} % of the brain volume."),
             ],
             region=Region("mask", image.id, key, value, places[value]),
         )
     if empty:
         book.leave(", ".join(empty), f"{card.id} marked no voxel of it on this image", gate)
     text = f"{card.id} {card.version} labels are a network's, not an expert's."
+    if rough:
+        text += f" Its volumes are rough: {card.limits.rstrip('.')}."
     if not any(s.side for s in named.values()):
         text += " It does not separate left from right: volumes are of both sides together."
     book.note("context", f"{NOT_JUDGED} {text}", image=image.id, producer=producer)
