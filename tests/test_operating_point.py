@@ -38,7 +38,9 @@ def test_a_finding_is_read_at_its_sites_operating_point(kind: str, score: float,
     assert (kind in point(thresholds, PNEUMONIA)) if kind else point(thresholds, PNEUMONIA) == ""
 
 
-@pytest.mark.parametrize(("possible", "found"), [(("present",), "present"), (("present", "absent"), "uncertain"), ((), "uncertain")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("possible", "found"), [(("present",), "present"), (("present", "absent"), "uncertain"), ((), "uncertain")]
+)
 def test_a_head_abstains_where_its_set_is_not_one_answer(possible: tuple, found: str) -> None:
     assert presence(0.95, Thresholds(), PNEUMONIA, possible) == found
 
