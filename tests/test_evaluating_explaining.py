@@ -61,3 +61,25 @@ def test_randomised_weights_keep_their_values_and_lose_their_places() -> None:
     assert (before != after).mean() > 0.9
     assert randomised(network, seed=1) == other != randomised(network, seed=2)
     assert randomised(network, last=0) == network
+
+
+def test_the_last_layer_is_a_matrix_and_not_its_bias() -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    arrays = {"w1": (8, 6), "b1": (6,), "w2": (6, 4), "b2": (4,)}
+    given = {n: rng.normal(size=s).astype(np.float32) for n, s in arrays.items()}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"]),
+        helper.make_node("Add", ["a", "b1"], ["b"]),
+        helper.make_node("MatMul", ["b", "w2"], ["c"]),
+        helper.make_node("Add", ["c", "b2"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, s]) for n, s in (("x", 8), ("y", 4))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(v, n) for n, v in given.items()])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    made = {
+        a.name: numpy_helper.to_array(a) for a in onnx.load_from_string(randomised(network, last=1)).graph.initializer
+    }
+    assert {n for n in given if (made[n] != given[n]).any()} == {"w2", "b2"}

@@ -38,19 +38,24 @@ class Sanity:
 def randomised(network: bytes, seed: int = 0, last: int | None = None) -> bytes:
     """An ONNX network whose weights are shuffled, each array within itself, so that their sizes and spreads stay.
 
-    last    only the arrays of the last so many nodes that have any (cascading from the answer back); None: all.
+    last    only the last so many matrices or kernels, and what comes after them (cascading from the answer back);
+            None: all.
     """
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load_from_string(network)
     arrays = {a.name: a for a in model.graph.initializer}
-    used = []
+    chosen: set[str] = set()
+    layers = 0
     for node in reversed(model.graph.node):
-        mine = [n for n in node.input if n in arrays and _is_weight(numpy_helper.to_array(arrays[n]))]
-        if mine:
-            used.append(mine)
-    chosen = {name for names in (used if last is None else used[:last]) for name in names}
+        values = {n: numpy_helper.to_array(arrays[n]) for n in node.input if n in arrays}
+        mine = {n: v for n, v in values.items() if v.dtype.kind == "f" and v.size > 1}
+        if last is not None and layers >= last:
+            break
+        chosen |= set(mine)
+        # A bias alone is no layer: shuffling it moves every score alike, and no map.
+        layers += any(v.ndim > 1 or node.op_type in ("MatMul", "Gemm") for v in mine.values())
     rng = np.random.default_rng(seed)
     for name in sorted(chosen):
         values = numpy_helper.to_array(arrays[name])
@@ -91,10 +96,6 @@ def random_map(shape: Sequence[int], seed: int, cells: int = 12) -> NDArray[np.f
     rng = np.random.default_rng(seed)
     planes = [resized(rng.random((cells, cells), dtype=np.float32), shape[1], shape[2]) for _ in range(shape[0])]
     return np.stack(planes)
-
-
-def _is_weight(values: NDArray[Any]) -> bool:
-    return values.dtype.kind == "f" and values.size > 1
 
 
 __all__ = ["RANDOM_MOST", "Sanity", "against_chance", "pointing", "random_map", "randomised", "sanity"]
