@@ -116,6 +116,18 @@ def test_words_are_compared_in_one_space_and_promise_nothing() -> None:
         finding.image_text_model(Two())
 
 
+def test_a_model_that_makes_no_vectors_is_refused(examples: Path, home: Path, tmp_path: Path) -> None:
+    image, out = str(next((examples / "disc").iterdir())), str(tmp_path / "v.npy")
+    run = CliRunner().invoke
+    for words in (
+        ["embed", image, "--out", out, "--model", "classical"],
+        ["find", image, "--labels", "disc,bar", "--examples", str(examples), "--model", "classical"],
+    ):
+        refused = run(app, [*words, "--home", str(home)])
+        assert isinstance(refused.exception, ModelRefused)
+        assert "makes no vectors" in str(refused.exception)
+
+
 def test_the_commands_print_the_contract(examples: Path, home: Path, tmp_path: Path) -> None:
     image = str(next((examples / "disc").iterdir()))
     run = CliRunner().invoke

@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from attending.errors import NotAdmitted, PluginFailed
 from attending.models import Card, Detector, Setup, tumour
+from attending.models.occlusion import glance
 from attending.models.tumour import CLASSES, TumourDetector
 from attending.records import Code, Image, ImageFacts
 
@@ -85,6 +86,17 @@ def test_a_tumour_gets_a_map_on_the_images_grid(detector: TumourDetector, pictur
     assert [d for d in found if d.heatmap is not None] == [winner]
     assert heard == sorted(heard)
     assert heard[-1] == pytest.approx(1.0)
+
+
+def test_a_glance_scores_alike_and_asks_once(detector: TumourDetector, pictures: list[Path]) -> None:
+    path = next(p for p in pictures if "gl_0010" in p.name)
+    image = slice_of(np.asarray(Pillow.open(path).convert("L"))[None].astype(np.int16))
+    found = glance(detector, image)
+    assert [d.code.value for d in found] == list(CLASSES)
+    assert [d.score for d in found] == detector.scores(tumour.batch_of([tumour.as_picture(image)]))[0].tolist()
+    assert all(d.heatmap is None for d in found)
+    with pytest.raises(NotAdmitted):
+        glance(detector, slice_of(np.zeros((1, 64, 64), np.int16), "CT"))
 
 
 def test_no_tumour_has_no_region(detector: TumourDetector, pictures: list[Path]) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .answering import matches
 from .errors import AttendingError, ModelRefused, NotFound, NothingToLearn
 from .models import Detector, Encoder, admit
+from .models.occlusion import glance
 from .records import Code, Image, Producer
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def by_detectors(image: Image, labels: Sequence[str], detectors: Sequence[Detect
         }
         if not known or admit(detector.card, image.facts) is not None:
             continue
-        for found in detector.detect(image):
+        for found in glance(detector, image):
             for label in (label for label, code in known.items() if matches(label, found.code.meaning)):
                 present, absent, _ = site.thresholds.at(found.code.value)
                 chosen = "present" if found.score >= present else "absent" if found.score <= absent else "uncertain"
@@ -199,6 +200,17 @@ def _listed(labels: Sequence[str], inside: NDArray[Any]) -> str:
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
     wide = np.asarray(vectors, np.float64)
     return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12))
+
+
+def encoder_of(model: Any) -> Any:
+    """The model, where it makes vectors of images. Raises ModelRefused."""
+    if not hasattr(model, "encode"):
+        raise ModelRefused(
+            f"{model.card.id} makes no vectors of images",
+            "a model with the protocol Encoder",
+            "choose one with `attending models list`",
+        )
+    return model
 
 
 def image_text_model(model: Any) -> Any:

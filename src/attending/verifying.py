@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import labelled, models
 from .errors import AttendingError, LicenceRefused, ModelRefused
 from .labelled import Labelled
+from .models.occlusion import glance
 from .records import Code, Interval, Release
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _detector(
     seen: list[Labelled] = []
     for n, item in enumerate(items):
         try:
-            rows.append({d.code.value: d.score for d in plugin.detect(item.image)})
+            rows.append({d.code.value: d.score for d in glance(plugin, item.image)})
             seen.append(item)
         except AttendingError as refused:
             left_out[f"refused: {type(refused).__name__}"] = left_out.get(f"refused: {type(refused).__name__}", 0) + 1

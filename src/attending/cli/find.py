@@ -57,7 +57,7 @@ def find(
     with Hospital(home) as hospital:
         opened = open_image(image, hospital.site, declared={k: v for k, v in declared.items() if v})
         if examples is not None:
-            encoder = _load(hospital, model or hospital.site.models.encoder)
+            encoder = finding.encoder_of(_load(hospital, model or hospital.site.models.encoder))
             looked = finding.by_examples(opened.image, wanted, examples, encoder, hospital.site, coverage, head)
         elif model is not None:
             looked = finding.by_words(opened.image, wanted, finding.image_text_model(_load(hospital, model)))
@@ -97,7 +97,7 @@ def embed(
         raise typer.BadParameter("--out ends in .npy")
     declared = {k: v for k, v in (("modality", modality), ("view", view), ("body_part", body_part)) if v}
     with Hospital(home) as hospital:
-        encoder = _load(hospital, model or hospital.site.models.encoder)
+        encoder = finding.encoder_of(_load(hospital, model or hospital.site.models.encoder))
         opened = [open_image(path, hospital.site, declared=declared).image for path in images]
         vectors = finding.vectors_of(opened, encoder)
     np.save(out, vectors, allow_pickle=False)

@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Image
+from ..records import Detection, Image
 from .planes import resized
-from .protocols import Progress
+from .protocols import Detector, Progress
 
 Fill = Literal["blur", "mean"]
 Box = tuple[slice, ...]
@@ -48,6 +48,20 @@ class ManyAtOnce(Protocol):
     def scores_of(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """(n, labels) float32 in 0..1, in the card's order of labels. The images are already admitted."""
         ...
+
+
+@runtime_checkable
+class Glancing(Protocol):
+    """A Detector whose maps are costly and can be left out."""
+
+    def glance(self, image: Image) -> tuple[Detection, ...]:
+        """As ``detect``, with the same scores and no maps."""
+        ...
+
+
+def glance(detector: Detector, image: Image) -> tuple[Detection, ...]:
+    """What a detector scores, without its maps where it can leave them out."""
+    return detector.glance(image) if isinstance(detector, Glancing) else detector.detect(image)
 
 
 @dataclass(frozen=True, eq=False)
