@@ -108,6 +108,14 @@ def evidence_of(facts: tuple[Finding, ...]) -> tuple[Evidence, ...]:
     return tuple(Evidence(f"e{f.id}", "finding", f"{f.code.meaning} {f.presence}.", about=f.id) for f in facts)
 
 
+TISSUES = tuple(
+    finding(name, id=f"f{n}", measurements=(Measurement(VOLUME, value, "ml", f"m{n}"),))
+    for n, (name, value) in enumerate(
+        [("Cerebral white matter", 487.0), ("Cerebral gray matter", 551.0), ("Cerebellar white matter", 23.2)], 1
+    )
+)
+
+
 def judge(text: str, facts: tuple[Finding, ...], where: CaseFacts) -> Judged:
     return check_sentence(text, facts, evidence_of(facts), where, "s1")
 
@@ -173,6 +181,22 @@ def test_a_sentence_agrees_with_its_own_facts(text: str) -> None:
     facts, evidence = facts_of_text(text)
     assert facts
     assert check_sentence(text, facts, evidence, None).verdict == "supported"
+
+
+def test_a_name_in_full_owns_its_number_though_its_words_are_shared() -> None:
+    right = "Volumes: cerebral white matter 487 ml, cerebral gray matter 551 ml, cerebellar white matter 23.2 ml."
+    assert judge(right, TISSUES, HEAD).verdict == "supported"
+    wrong = right.replace("487", "N").replace("551", "487").replace("N", "551")
+    assert judge(wrong, TISSUES, HEAD).rule == "number"
+
+
+def test_the_gates_words_may_name_a_model_three_times() -> None:
+    why = "no admitted model: ward-brain-net cannot be used (ward-brain-net is absent; do: pull ward-brain-net)"
+    said = f"Not assessed: volumes of single brain regions ({why})."
+    gate = Evidence("e1", "gate", said)
+    assert check_sentence(said, (), (gate,), HEAD).verdict == "supported"
+    other = said.replace("volumes of", "some volumes of")
+    assert check_sentence(other, (), (gate,), HEAD).rule == "garble"
 
 
 @pytest.mark.parametrize("text", [t for t in TRUE if re.search("left|right", t)])

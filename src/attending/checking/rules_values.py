@@ -86,14 +86,16 @@ def mixed(claim: Claim) -> Found | None:
     facts = [f for f in claim.cited.facts if any(u != "1" for _, u in f.numbers)]
     if len({f.label for f in facts}) < 2:
         return None
-    every = {f.id: _names(f) for f in facts}
+    whole = every = {f.id: _names(f) for f in facts}
     shared = {r for a in facts for b in facts if a.label != b.label for r in every[a.id] & every[b.id]}
     every = {i: rs - shared for i, rs in every.items()}
     spans = [q.span for q in claim.parsed.quantities]
     if not spans:
         return None
     gaps = [claim.text[(spans[n - 1][1] if n else 0) : spans[n][0]] for n in range(len(spans))]
-    if not any(rs & _roots(gaps[0]) for rs in every.values()):
+    # A name in full stands before its number, even where each of its words is another finding's too.
+    first = _roots(gaps[0])
+    if not any(every[i] & first or (names and names <= first) for i, names in whole.items()):
         gaps = [claim.text[s[1] : (spans[n + 1][0] if n + 1 < len(spans) else None)] for n, s in enumerate(spans)]
         if not any(rs & _roots(gaps[0]) for rs in every.values()):
             return None

@@ -124,7 +124,9 @@ def garble(claim: Claim) -> Found | None:
         return contradicted("garble", "says one thing twice")
     threes = [tuple(low[i : i + 3]) for i in range(len(low) - 2)]
     threes = [t for t in threes if not _COUNTED & set(t)]  # each fact of a list has its own
-    if any(threes.count(t) > 2 and set(t) != {"xxxx"} for t in set(threes)):
+    # What the gate says of a model can name the model three times; repeating it word for word is no garble.
+    quoted = claim.text.strip() in {text.strip() for text in claim.cited.texts}
+    if not quoted and any(threes.count(t) > 2 and set(t) != {"xxxx"} for t in set(threes)):
         return contradicted("garble", "repeats itself")
     strange = _strange(claim)
     if len(low) >= 4 and len(strange) > len(low) / 2:
