@@ -142,3 +142,49 @@ def test_a_mesh_is_written_closed(home: Path, pair, tmp_path: Path, suffix: str)
         assert read.SOPClassUID == "1.2.840.10008.5.1.4.1.1.104.3"
         assert read.MIMETypeOfEncapsulatedDocument == "model/stl"
         assert not str(read.get("PatientName") or "")
+
+
+def test_a_mask_that_lies_nowhere_on_its_image_is_refused(home: Path, pair, tmp_path: Path) -> None:
+    now, before = pair
+    far = nibabel.load(before / "mask.nii.gz")
+    affine = far.affine.copy()
+    affine[:3, 3] += 1000
+    nibabel.save(nibabel.Nifti1Image(np.asarray(far.dataobj), affine), tmp_path / "far.nii.gz")
+    with pytest.raises(AttendingError, match="outside the image"):
+        run(
+            home,
+            "compare",
+            now / "series",
+            before / "series",
+            "--mask",
+            now / "mask.nii.gz",
+            "--prior-mask",
+            tmp_path / "far.nii.gz",
+        )
+
+
+def test_an_image_given_as_a_mask_is_refused_at_once(home: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (60, 50, 40)).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "image.nii.gz")
+    for words in (("measure",), ("mesh", "--out", tmp_path / "m.stl")):
+        with pytest.raises(AttendingError, match="change from voxel to voxel"):
+            run(home, words[0], tmp_path / "image.nii.gz", *words[1:])
+    labels = np.kron(np.arange(1, 41).reshape(4, 5, 2), np.ones((3, 3, 3))).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), tmp_path / "labels.nii.gz")
+    assert len(run(home, "measure", tmp_path / "labels.nii.gz")["segments"]) == 40
+
+
+def test_targets_are_judged_before_any_work(home: Path, pair, tmp_path: Path) -> None:
+    now, before = pair
+    mask = now / "mask.nii.gz"
+    with pytest.raises(AttendingError, match="no folder to write the mesh into"):
+        run(home, "mesh", mask, "--out", tmp_path / "no" / "m.stl")
+    (tmp_path / "m.stl").mkdir()
+    with pytest.raises(AttendingError, match="a folder of that name"):
+        run(home, "mesh", mask, "--out", tmp_path / "m.stl", "--force")
+    (tmp_path / "file").write_text("x")
+    for target, words in ((tmp_path / "file", "is not empty"), (tmp_path / "file" / "deep", "cannot be made")):
+        with pytest.raises(AttendingError, match=words):
+            run(home, "compare", now / "series", before / "series", "--out", target)
+    with pytest.raises(AttendingError, match="--lungs"):
+        run(home, "measure", mask, "--heart", "1", "--lungs", "a")

@@ -101,6 +101,8 @@ def mask_of(path: str | Path, site: Site, image: Image | None = None) -> Mask:
     from .intake.masks import masks
 
     mask = masks(path, site.limits)
+    if image is not None and mask.facts.affine is not None:
+        _refuse_elsewhere(mask, image)
     if image is None or mask.facts.affine is not None:
         return mask
     if tuple(mask.facts.shape[:3]) != tuple(image.facts.shape[:3]):
@@ -113,6 +115,23 @@ def mask_of(path: str | Path, site: Site, image: Image | None = None) -> Mask:
         return mask
     facts = replace(image.facts, shape=mask.facts.shape)
     return replace(mask, facts=facts, notes=(*mask.notes, "the mask has no geometry of its own: taken from the image"))
+
+
+def _refuse_elsewhere(mask: Mask, image: Image) -> None:
+    """Raises GeometryRefused for a mask of which nothing lies on the image."""
+    import numpy as np
+
+    if image.affine is None:
+        return
+    step = np.linalg.inv(image.affine) @ np.array(mask.facts.affine)
+    size = np.array(image.voxels.shape[2::-1])
+    for segment in mask.segments:
+        at = (np.argwhere(segment.mask)[:, ::-1] + np.array(segment.start)) @ step[:3, :3].T + step[:3, 3]
+        if ((at > -1) & (at < size)).all(axis=1).any():
+            return
+    raise GeometryRefused(
+        "a mask that lies outside the image", "a mask on the image", "give the mask that was drawn on this image"
+    )
 
 
 def compare(

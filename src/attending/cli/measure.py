@@ -62,6 +62,7 @@ def measure(
         drawn = mask_of(mask, hospital.site, opened)
         chosen = _chosen(drawn, label)
         space = space_of(drawn.facts)
+        ratios = _ratios(drawn, opened, heart, lungs)
         segments = []
         for number, segment in enumerate(chosen):
             bar(segment.name, number / len(chosen))
@@ -72,7 +73,7 @@ def measure(
             "placed": bool(space and space.placed),
             "segments": segments,
             "between": _between(chosen, space),
-            "ratios": _ratios(drawn, opened, heart, lungs),
+            "ratios": ratios,
             "notes": list(drawn.notes),
         }
     if as_json:
@@ -95,7 +96,7 @@ def mesh(
     """Make a closed, smooth surface of a mask, in patient LPS millimetres, at the mask's own volume."""
     from ..api import Hospital
     from ..errors import ExportRefused
-    from ..exporting.masks import write_file
+    from ..exporting.masks import refuse_place, write_file
     from ..followup import mask_of
     from ..imaging.measure_space import space_of
     from ..imaging.mesh import FORMATS, write
@@ -108,6 +109,9 @@ def mesh(
         )
     if out.exists() and not force:
         raise ExportRefused("a file of that name exists", "a new file", "choose another --out, or add --force")
+    if out.is_dir() or (out.exists() and Path(mask).exists() and out.samefile(mask)):
+        raise ExportRefused("a folder of that name, or the mask itself", "a new file", "choose another --out")
+    refuse_place(out, "mesh")
     with Hospital(home) as hospital, progress("meshing") as bar:
         drawn = mask_of(mask, hospital.site)
         space = space_of(drawn.facts)
@@ -117,7 +121,7 @@ def mesh(
             bar(segment.name, number / len(chosen))
             made.append((f"{segment.label} {segment.name}", meshed(segment, space, smooth)))
         data = _encapsulated(write(made, ".stl"), mask, chosen) if suffix == ".dcm" else write(made, suffix)
-        write_file(out, data)
+        write_file(out, data, "mesh")
     meshes = [
         {
             "label": segment.label,
@@ -142,7 +146,10 @@ def mesh(
 
 def compare(
     study: Annotated[str, typer.Argument(help="A reading's id, a file, or the folder of one study.")],
-    prior: Annotated[str, typer.Argument(help="The earlier one, named the same ways.")],
+    prior: Annotated[str | None, typer.Argument(help="The earlier one, named the same ways.")] = None,
+    second: Annotated[
+        str | None, typer.Option("--second", help="Instead of a prior, two models side by side: ID,ID.")
+    ] = None,
     mask: Annotated[str | None, typer.Option("--mask", help="The study's lesions.")] = None,
     prior_mask: Annotated[str | None, typer.Option("--prior-mask", help="The prior's lesions.")] = None,
     affine: Annotated[bool, typer.Option("--affine", help="Let the registration scale and shear too.")] = False,
@@ -154,26 +161,38 @@ def compare(
     modality: Annotated[str | None, typer.Option(help="For pictures and NIfTI: CT, MR, CR, DX, US ...")] = None,
     view: Annotated[str | None, typer.Option(help="For pictures and NIfTI: PA, AP, AXIAL ...")] = None,
     body_part: Annotated[str | None, typer.Option(help="For pictures and NIfTI: HEAD, CHEST ...")] = None,
+    image_number: Annotated[
+        int | None, typer.Option("--image-number", help="With --second: which image of the study, from 0.")
+    ] = None,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
     """Compare a study with a prior of the same patient: registration, lesions, measurements, each change with its
-    uncertainty.
+    uncertainty. Or, with --second, what two models say of one study.
 
     Studies of two patients are refused. Named in the wrong order, they are taken in the order of their dates.
     """
     from ..api import Hospital
-    from ..errors import ExportRefused
+    from ..exporting.masks import refuse_folder
     from ..followup import compare as compared
     from ..followup import mask_of, side_of
     from .measure_fields import compared_fields, tell_compared
+    from .measure_second import second_opinion
 
     if (mask is None) != (prior_mask is None):
         raise typer.BadParameter("--mask and --prior-mask go together: one lesion at two times")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportRefused("a target that exists and is not empty", "a new folder", "choose another --out")
+    if (prior is None) == (second is None):
+        raise typer.BadParameter("name a PRIOR, or two models with --second: the one or the other")
+    if out is not None:
+        refuse_folder(out)
+    declared = {"modality": modality or "", "view": view or "", "body_part": body_part or ""}
+    if second is not None:
+        if mask is not None:
+            raise typer.BadParameter("--mask belongs to a prior, not to --second")
+        second_opinion(study, second, declared=declared, number=image_number, out=out, as_json=as_json, home=home)
+        return
+    assert prior is not None
     with Hospital(home) as hospital, progress("comparing") as bar:
-        declared = {"modality": modality or "", "view": view or "", "body_part": body_part or ""}
         bar("opening", 0.0)
         sides = [side_of(what, hospital.store, hospital.site, declared) for what in (study, prior)]
         drawn = [
@@ -325,7 +344,7 @@ def _encapsulated(stl: bytes, mask: str, chosen: list[Segment]) -> bytes:
 
 
 def _write_compared(found: Compared, out: Path) -> list[str]:
-    from ..exporting.masks import write_file
+    from ..exporting.masks import make_folder, write_file
     from ..exporting.nifti import nifti
 
     if found.laid is None or found.image is None:
@@ -333,7 +352,7 @@ def _write_compared(found: Compared, out: Path) -> list[str]:
         return []
     values, known = found.laid
     difference = (found.image.voxels - values) * known
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     written = []
     for name, array in (("prior-registered", values * known), ("difference", difference)):
         path = out / f"{name}.nii.gz"

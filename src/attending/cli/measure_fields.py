@@ -35,8 +35,8 @@ def sentence(one: dict[str, Any]) -> str:
     """One measurement in words."""
     what = one["code"]["meaning"] + (f", {one['derivation']['meaning'].lower()}" if one["derivation"] else "")
     unit = {"1": "", "{voxels}": "voxels", "[hnsf'U]": "HU", "mm2": "mm²"}.get(one["unit"], one["unit"])
-    doubt = f" ± {_round(one['uncertainty'])}" if one["uncertainty"] else ""
-    return f"{what}: {_round(one['value'])}{doubt} {unit}".rstrip()
+    doubt = f" ± {rounded(one['uncertainty'])}" if one["uncertainty"] else ""
+    return f"{what}: {rounded(one['value'])}{doubt} {unit}".rstrip()
 
 
 def compared_fields(found: Compared) -> dict[str, Any]:
@@ -144,11 +144,11 @@ def tell_compared(fields: dict[str, Any]) -> None:
         say(f"  registered ({r['kind']}): error {r['error']:.2f} {unit}, turned {r['turned_degrees']:.1f} degrees")
     if fields["difference"]:
         d = fields["difference"]
-        say(f"  images: correlation {d['correlation']:.3f}, mean absolute difference {_round(d['mean_absolute'])}")
+        say(f"  images: correlation {d['correlation']:.3f}, mean absolute difference {rounded(d['mean_absolute'])}")
     for lesion in fields["lesions"]:
         side = lesion["after"] or lesion["before"]
         if lesion["status"] != "matched":
-            say(f"  {lesion['name']}: {lesion['status']}, {_round(side['long_axis_mm'] or 0.0)} mm")
+            say(f"  {lesion['name']}: {lesion['status']}, {rounded(side['long_axis_mm'] or 0.0)} mm")
         for change in lesion["changes"]:
             _tell_change(lesion["name"], change)
         if lesion["doubling_days"]:
@@ -162,7 +162,7 @@ def tell_compared(fields: dict[str, Any]) -> None:
         side = f"{pair['side']} " if pair["side"] else ""
         share = f" ({pair['percent']:+.1f} %)" if pair["percent"] is not None else ""
         what = f"{side}{pair['of']['meaning']}, {pair['code']['meaning'].lower()}"
-        say(f"  {what}: {_round(pair['before'])} -> {_round(pair['after'])} {pair['unit']}{share}")
+        say(f"  {what}: {rounded(pair['before'])} -> {rounded(pair['after'])} {pair['unit']}{share}")
     for judged in fields["presences"]:
         say(f"  {judged['code']['meaning']}: {judged['before']} -> {judged['after']}")
     for path in fields["files"]:
@@ -173,12 +173,12 @@ def tell_compared(fields: dict[str, Any]) -> None:
 
 def _tell_change(name: str, change: dict[str, Any]) -> None:
     share = f" ({change['percent']:+.1f} %)" if change["percent"] is not None else ""
-    doubt = f"difference {_round(change['difference'])} ± {_round(change['uncertainty'])} {change['unit']}"
+    doubt = f"difference {rounded(change['difference'])} ± {rounded(change['uncertainty'])} {change['unit']}"
     what = change["code"]["meaning"].lower()
-    numbers = f"{_round(change['before'])} -> {_round(change['after'])} {change['unit']}{share}"
+    numbers = f"{rounded(change['before'])} -> {rounded(change['after'])} {change['unit']}{share}"
     say(f"  {name}: {what} {numbers}; {doubt}: {change['verdict']}")
 
 
-def _round(value: float) -> str:
+def rounded(value: float) -> str:
     """Three figures, and no more digits than the number has meaning for."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

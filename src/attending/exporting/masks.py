@@ -95,6 +95,27 @@ def refuse_place(path: Path, what: str = "mask", option: str = "--out") -> None:
         )
 
 
+def refuse_folder(path: Path) -> None:
+    """Raises ExportRefused where path is no new or empty folder that results can be written into. Makes nothing."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ExportRefused("a target that exists and is not empty", "a new folder", "choose another --out")
+    above = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise _no_folder()
+
+
+def make_folder(path: Path) -> None:
+    """Raises ExportRefused where it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise _no_folder() from None
+
+
+def _no_folder() -> ExportRefused:
+    return ExportRefused("a folder that cannot be made there", "a place that you may write to", "choose another --out")
+
+
 def mask_file(
     mask: Mask,
     suffix: str,

@@ -20,6 +20,8 @@ SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 MOST_LABELS = 2000
 """More different values than any label map has structures: an image was given as a mask."""
 HALF = 0.5
+FEW_LABELS = 16
+"""Up to so many values are taken for labels whatever they look like."""
 ONE_GRID_MM = 1e-2
 
 
@@ -89,7 +91,20 @@ def _segments(voxels: NDArray[Any]) -> tuple[Segment, ...]:
             f"at most {MOST_LABELS} structures",
             "give a label map, not an image",
         )
+    if len(values) > FEW_LABELS and _speckled(voxels):
+        raise NotAnImage(
+            f"{len(values)} values that change from voxel to voxel",
+            "a label map, whose structures hang together",
+            "give a label map, not an image",
+        )
     return segments_of(voxels.astype(np.int64) if voxels.dtype.kind == "f" else voxels)
+
+
+def _speckled(voxels: NDArray[Any]) -> bool:
+    """Whether most neighbours along a row that both are something differ: grey values do, structures do not."""
+    both = (voxels[..., 1:] != 0) & (voxels[..., :-1] != 0)
+    alike = both & (voxels[..., 1:] == voxels[..., :-1])
+    return int(alike.sum()) < HALF * int(both.sum())
 
 
 def _shared(label: int, name: str, shares: NDArray[np.float32], code: Code | None) -> Segment:
