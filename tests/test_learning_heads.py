@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from attending import learning, metrics, reviewing
 from attending.errors import NothingToLearn, PluginFailed
 from attending.learning.examples import held_out_sha256, in_test
-from attending.learning.graph import to_onnx
+from attending.learning.graph import predict, to_onnx
 from attending.learning.head import fit
 from attending.records import NO_PATIENT, CaseFacts, Code, ImageFacts, Review, TrainingSet, array_key, dumps, loads
 
@@ -302,3 +302,17 @@ def test_studies_that_name_no_patient_are_split_one_by_one_and_that_is_said() ->
 
 def signed_set(world: World) -> TrainingSet:
     return world.set(reviews=[replace(r, source="person", by="ann", signature="ab") for r in world.reviews])
+
+
+def test_a_number_that_hardly_varied_in_training_does_not_drown_the_rest() -> None:
+    rng = np.random.default_rng(8)
+    y = np.arange(200) % 2
+    x = rng.normal(size=(200, 20)) + y[:, None] * 0.8
+    x[:, 5:15] = (rng.random((200, 10)) < 0.01) * 1e-4  # all but constant; a held-out fold may hold the one that is not
+    x[0, 5:15] = 50.0
+    head = fit(x, y, [str(i) for i in range(200)])
+    assert head.slope > 0.2
+    assert np.ptp(head.out_of_fold) > 0.5
+    wild = x[:2].copy()
+    wild[:, 5:15] = 1e6
+    assert np.allclose(predict(to_onnx(head, {}), wild), head.probability(wild.astype(np.float32)), atol=1e-6)

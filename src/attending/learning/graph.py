@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PluginFailed
-from .head import Head
+from .head import FAR, Head
 
 TOLERANCE = 1e-6  # float32 resolves probabilities to 6e-8; more than ten times that would be another computation
 OPSET, IR = 17, 8  # old enough for every ONNX Runtime since 1.13, new enough for everything used here
@@ -29,11 +29,14 @@ def to_onnx(head: Head, facts: dict[str, str]) -> bytes:
         "weights": (head.weights * head.slope)[:, None],
         "offset": np.array([head.intercept * head.slope + head.offset]),
         "flat": np.array([-1], np.int64),
+        "least": np.array(-FAR),
+        "most": np.array(FAR),
     }
     nodes = [
         helper.make_node("Cast", ["vector"], ["wide"], to=TensorProto.DOUBLE),
         helper.make_node("Sub", ["wide", "mean"], ["centred"]),
-        helper.make_node("Div", ["centred", "scale"], ["standard"]),
+        helper.make_node("Div", ["centred", "scale"], ["spreads"]),
+        helper.make_node("Clip", ["spreads", "least", "most"], ["standard"]),
         helper.make_node("MatMul", ["standard", "weights"], ["product"]),
         helper.make_node("Add", ["product", "offset"], ["score"]),
         helper.make_node("Sigmoid", ["score"], ["sure"]),

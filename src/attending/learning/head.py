@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # C: from next to nothing learned to as good as unpenalised
 FOLDS = 5
+FAR = (
+    10.0  # a number that hardly varied in training lies thousands of spreads away on one new image, and drowns the rest
+)
 LEAST_SLOPE = 1e-3  # a calibration that turns the ranking around says "no better than chance", not "read it backwards"
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """probability = sigmoid(slope * (weights . (vector - mean) / scale + intercept) + offset).
+    """probability = sigmoid(slope * (weights . clip((vector - mean) / scale) + intercept) + offset), clipped to FAR.
 
     mean, scale, weights  (d,) float64.   strength  the chosen C.   threshold  the operating point.
     out_of_fold  (n,) calibrated probabilities of the training cases by models that did not see them.
@@ -34,7 +37,7 @@ class Head:
 
     def probability(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
         """(n, d) -> (n,) in 0..1."""
-        score = ((np.asarray(vectors, np.float64) - self.mean) / self.scale) @ self.weights + self.intercept
+        score = standardised(np.asarray(vectors, np.float64), self.mean, self.scale) @ self.weights + self.intercept
         return sigmoid(self.slope * score + self.offset)
 
 
@@ -60,14 +63,19 @@ def _fit(x: NDArray[np.float64], y: NDArray[np.int_], groups: Sequence[str], see
     for train, test in folds:
         mean, scale = _standard(x[train])
         for c in STRENGTHS:
-            weights, intercept = _regression((x[train] - mean) / scale, y[train], c)
-            scores[c][test] = ((x[test] - mean) / scale) @ weights + intercept
+            weights, intercept = _regression(standardised(x[train], mean, scale), y[train], c)
+            scores[c][test] = standardised(x[test], mean, scale) @ weights + intercept
     strength = min(STRENGTHS, key=lambda c: (_balanced_loss(y, scores[c]), c))
     slope, offset = _platt(scores[strength], y)
     out_of_fold = sigmoid(slope * scores[strength] + offset)
     mean, scale = _standard(x)
-    weights, intercept = _regression((x - mean) / scale, y, strength)
+    weights, intercept = _regression(standardised(x, mean, scale), y, strength)
     return Head(mean, scale, weights, intercept, slope, offset, strength, _operating_point(y, out_of_fold), out_of_fold)
+
+
+def standardised(x: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, d) in spreads from the mean, at most FAR."""
+    return np.asarray(np.clip((x - mean) / scale, -FAR, FAR))
 
 
 def sigmoid(score: NDArray[Any]) -> NDArray[np.float64]:
