@@ -24,7 +24,7 @@ INFERENCE = "open-i-reports"
 ARCHIVE = "NLMCXR_reports.tgz"
 PAIRS = 150
 TIMEOUT_S = 1800.0
-TIMED = ("detect", "encode", "encode_texts", "answer", "write")
+TIMED = ("glance", "detect", "encode", "encode_texts", "answer", "write")
 
 
 @dataclass(frozen=True)
