@@ -128,6 +128,8 @@ def test_it_says_cannot_tell_and_what_would_be_needed(question: str, why: str) -
         ("这张图片的成像方式是什么?", "not in English"),
         ("What about Mr Smith?", "names a person"),
         ("Does John Miller have a tumour?", "names a person"),
+        ("Does John Smith have a tumour?", "names a person"),
+        ("How large is the brain of Peter Gray?", "names a person"),
         ("How large is the brain of patient 12345678?", "names a person"),
         ("And the next patient?", "names a person"),
         ("Is the brain larger than in 0123456789abcdef?", "another study"),

@@ -32,6 +32,12 @@ NAMED = re.compile(
     r"\b(?i:of|for|about|does|did|has|is|can)\s+(?:[A-Z][a-z]+\s+[A-Z][a-z]+)\b|"
     r"\b[A-Z][a-z]+'s\b(?! (?:disease|syndrome|sign|line|pouch|angle|fracture|tumou?r|triangle|fissure|thyroiditis))"
 )
+# Surnames that the lexicon knows as eponyms or as plain words: "Smith fracture", "gray matter".
+_SURNAMES = (
+    "baker barton best black chance field fisher garden gray green hill hunt jones little long mason morton murphy "
+    "pick sachs sharp short smith stone walker weber white young"
+)
+SURNAMES = frozenset(_SURNAMES.split())
 
 
 def refuse(question: str) -> None:
@@ -68,10 +74,13 @@ def _terms(words: list[str]) -> bool:
 
 
 def _named(text: str) -> bool:
-    """Two capitalised words, or a possessive, of which no word belongs to the lexicon ("Cushing's" may)."""
+    """Two capitalised words, or a possessive, of which no word belongs to the lexicon ("Cushing's" may), or the second
+    as a surname only ("John Smith")."""
     known = lexicon().words
-    return any(
-        not any(stem(word) in known for word in re.findall(r"[A-Za-z]+", m.group())[-2:] if word[0].isupper())
-        for m in NAMED.finditer(text)
-        if any(c.isupper() for c in m.group())
-    )
+    for m in NAMED.finditer(text):
+        words = [w for w in re.findall(r"[A-Za-z]+", m.group())[-2:] if w[0].isupper()]
+        of_reports = [stem(w) in known for w in words]
+        surname = of_reports == [False, True] and words[-1].lower() in SURNAMES
+        if words and (surname or not any(of_reports)):
+            return True
+    return False
