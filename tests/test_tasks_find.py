@@ -174,6 +174,19 @@ def test_the_card_has_the_last_word() -> None:
     )
 
 
+def test_a_further_detector_that_cannot_be_used_is_named() -> None:
+    where = replace(SITE, models=replace(SITE.models, detectors=("ward-lung", "ward-heart")))
+    figures = "; ".join(["another patient's picture changes 0 of 24 answers (0% to 14%)"] * 5)
+    readers = Readers(refused=(("ward-lung", f"it does not look at the image: {figures}"),))
+    found = find(case(head_volume()), readers, where)
+    left = {n.what: n.why for n in found.not_assessed}
+    assert (
+        "ward-lung cannot be used (it does not look at the image; do: see attending models list)"
+        in left["what ward-lung looks for"]
+    )
+    assert "what ward-heart looks for" not in left
+
+
 def test_a_missing_model_is_named() -> None:
     readers = Readers(refused=((SITE.models.head, "its files are not in the cache"),))
     assert f"{SITE.models.head} cannot be used (its files are not in the cache)" in why(

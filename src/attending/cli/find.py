@@ -65,9 +65,10 @@ def find(
             looked = finding.by_detectors(opened.image, wanted, hospital.equipment.readers.detectors, hospital.site)
             unknown = [word for word in wanted if word not in {item.label for item in looked}]
             if not looked:
+                gone = [f"{id}: {why}" for id, why in hospital.equipment.refused if id in _detectors(hospital)]
                 raise ModelRefused(
                     f"no detector in use knows {', '.join(unknown)} and admits this image "
-                    f"({opened.image.facts.modality})",
+                    f"({opened.image.facts.modality}){''.join(f'; not in use: {words}' for words in gone)}",
                     "labels that a detector in use knows, examples, or an image-text model",
                     "give --examples FOLDER, --model ID, or name a detector in site.toml; see `attending models list`",
                 )
@@ -106,6 +107,10 @@ def embed(
         emit(**fields)
     else:
         say(f"{vectors.shape[0]} x {vectors.shape[1]} numbers of {encoder.space} in {out}")
+
+
+def _detectors(hospital: Hospital) -> tuple[str, ...]:
+    return (hospital.site.models.tumour, *hospital.site.models.detectors)
 
 
 def _load(hospital: Hospital, id: str) -> Any:

@@ -155,6 +155,10 @@ def _heads(case: Case, passed: list[Seen], readers: Readers, site: Site, book: B
             call = partial(heads.detect, item.sight, detector, site.thresholds, book, step)
             if run(call, detector.card, heads.what(detector), item.gate, book):
                 read.add(item.id)
+    for id in site.models.detectors:
+        why = readers.missing(id)
+        if passed and why != readers.missing(""):
+            book.leave(f"what {id} looks for", why, passed[0].gate)
     return read
 
 

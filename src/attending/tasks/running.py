@@ -17,6 +17,9 @@ Step = Callable[[float, str], None]
 # Words in the messages of ONNX Runtime and NumPy when an allocation fails without a MemoryError.
 NO_MEMORY = ("failed to allocate", "unable to allocate", "bad_alloc", "out of memory", "cannot allocate")
 
+LONG = 40
+"""Words of a reason beyond which a draft has its first clause only: the gate's figures stand in the models' list."""
+
 
 @dataclass(frozen=True)
 class Readers:
@@ -35,6 +38,8 @@ class Readers:
             if id == wanted:
                 # The id once more in the reason would make a sentence that the checker takes for garble.
                 why = why.replace(f"the files of {id} ", "its files ")
+                if len(why.split()) > LONG:
+                    why = f"{why.split(': ')[0]}; do: see attending models list"
                 return f"no admitted model: {id} cannot be used ({why})"
         return "no admitted model"
 
