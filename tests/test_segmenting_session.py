@@ -305,3 +305,39 @@ def test_nothing_lies_outside_the_box_that_was_drawn(corner: tuple[int, int, int
     found = box_of(got.mask)
     assert all(a >= b for a, b in zip(found[:3], corner, strict=True))
     assert all(a <= b for a, b in zip(found[3:], (x + 22, y + 19, z + 7), strict=True))
+
+
+@pytest.mark.parametrize("noise", [0, 10])
+@pytest.mark.parametrize("shape", ["cube", "column", "one row", "one column", "plane"])
+def test_a_click_finds_a_clear_thing_however_large_and_thin(shape: str, noise: int, tools: Tools) -> None:
+    if shape in ("one row", "one column"):
+        z, y, x = np.indices((25, 1, 60) if shape == "one row" else (25, 60, 1))
+        truth = (z - 12) ** 2 + (y + x - 30) ** 2 <= 64
+        place = (30, 0, 12) if shape == "one row" else (0, 30, 12)
+    else:
+        truth = np.zeros((1 if shape == "plane" else 20, 40, 40), dtype=bool)
+        truth[5 : 15 if shape == "cube" else None, 10:30, 10:30] = True
+        if shape != "cube":
+            truth[:, 10:30, 10:30] = True
+        place = (20, 20, len(truth) // 2)
+    values = 200 * truth + np.random.default_rng(0).normal(0, 1, truth.shape) * noise
+    facts = ImageFacts("i1", truth.shape, None, (1.0, 1.0, 1.0), "OT")
+    got = Session(Image(facts, values.astype(np.int16)), tools, model="classical").point(place)
+    assert (dice(got.mask, truth) or 0) > 0.95
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_plane_across_the_axes_is_answered_as_one_along_them(axis: int, tools: Tools) -> None:
+    image, mask = shape_image()
+    flat, truth = plane_of(image, 11), mask[11:12]
+    facts = ImageFacts("i1", flat.voxels.shape, None, (1.2, 0.9, 2.5), "OT")
+    order = [1, 0, 2] if axis == 1 else [1, 2, 0]
+    voxels = np.ascontiguousarray(flat.voxels.transpose(order))
+    x0, y0, _, x1, y1, _ = box_of(truth)
+    box = (x0, 0, y0, x1, 0, y1) if axis == 1 else (0, x0, y0, 0, x1, y1)
+    spacing = (1.2, 2.5, 0.9) if axis == 1 else (2.5, 1.2, 0.9)
+    across = Image(ImageFacts("i1", voxels.shape, None, spacing, "OT"), voxels)
+    straight = Session(Image(facts, flat.voxels), tools, model="classical").box((x0, y0, 0, x1, y1, 0))
+    turned = Session(across, tools, model="classical").box(box)
+    assert np.array_equal(turned.mask, straight.mask.transpose(order))
+    assert turned.changed == box_of(turned.mask) and (dice(straight.mask, truth) or 0) > 0.9

@@ -20,8 +20,9 @@ from .admission import refuse_unless_admitted
 from .classical_box import coordinates, read_box
 from .classical_field import Field, Grid, Mask, grid_around, refine
 from .classical_scale import expected, mixed
+from .classical_turned import Turned, across
 from .prompt_rules import changed_box, filled, refuse_bad_prompts
-from .protocols import Progress, Setup
+from .protocols import Progress, Session, Setup
 
 MODES = ("point", "box", "scribble", "lasso", "mask")
 MARGIN = 0.3
@@ -49,10 +50,11 @@ class Classical:
     def __init__(self, setup: Setup) -> None:
         self.card = setup.card
 
-    def session(self, image: Image, progress: Progress | None = None) -> ClassicalSession:
+    def session(self, image: Image, progress: Progress | None = None) -> Session:
         """Raises NotAdmitted for an image that the card does not admit."""
         refuse_unless_admitted(self.card, image.facts)
-        return ClassicalSession(image)
+        thin = across(image)
+        return ClassicalSession(image) if thin is None else Turned(image, thin, ClassicalSession)
 
 
 @dataclass(frozen=True, eq=False)

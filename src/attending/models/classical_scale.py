@@ -24,6 +24,10 @@ USUAL_SHARE_2D, USUAL_SHARE_3D, SPREAD = -4.1, -5.8, 1.2
 KNOWN_SPREAD = 0.8
 """Natural logarithm of the share of an image that a pointed-at structure fills: 1.7 % of a plane, 0.3 % of a volume."""
 EDGE, APART, ROUND, RUNS_OUT, SHARPNESS = 3.0, 0.7, 1.5, 3.0, 3.0
+TAIL = {2: 2.0, 3: 1.0}
+"""A size that is only usual must not outweigh a clear outline: beyond this penalty only its logarithm counts. Without
+it a click on a cube that filled an eighth of a volume gave a few voxels; on the development cases Dice stayed the same
+within 0.01, so that it is set by clear shapes."""
 KEPT = 10
 TINY = 12
 
@@ -174,7 +178,9 @@ def _candidates(
         around = grey[binary_dilation(outer, cross, iterations=2) & ~mask]
         apart = abs(float(around.mean()) - float(grey[mask].mean())) / (grey[mask].std() + around.std() + 0.02)
         border = int((mask & ~inner).sum()) + int((mask & rim).sum())
-        score = -(((np.log(size * cell) - usual) / spread) ** 2) / 2
+        off = float((np.log(size * cell) - usual) / spread) ** 2 / 2
+        tail = TAIL[2 if flat else 3]
+        score = -off if expecting is not None else -tail * float(np.log1p(off / tail))
         score += EDGE * float(np.percentile(edges[band], 25)) + APART * min(apart, 2.0)
         score += ROUND * min(_round(size, border, flat), 1.0) - RUNS_OUT * float((mask & rim).sum()) / max(border, 1)
         out.append(Candidate(grid, mask, float(score)))
