@@ -188,3 +188,12 @@ def test_targets_are_judged_before_any_work(home: Path, pair, tmp_path: Path) ->
             run(home, "compare", now / "series", before / "series", "--out", target)
     with pytest.raises(AttendingError, match="--lungs"):
         run(home, "measure", mask, "--heart", "1", "--lungs", "a")
+
+
+def test_the_segmentation_of_a_film_without_a_place_is_measured(home: Path, tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    film = get_testdata_file("JPEG2000.dcm", download=False)
+    drawn = run(home, "segment", film, "--box", "60,60,120,120", "--out", tmp_path / "mask.dcm")
+    (segment,) = run(home, "measure", tmp_path / "mask.dcm", "--image", film)["segments"]
+    assert segment["voxels"] == drawn["voxels"] and segment["box"] == drawn["box"]

@@ -66,7 +66,9 @@ def open_image(
     # The surrogate ids of such a case are kept nowhere, so no secret of the hospital is needed to make them.
     case = deidentify.to_case(study, bytes(32))
     if number is None and len(case.images) > 1:
-        seen = "; ".join(f"{i}: {'x'.join(map(str, image.facts.shape))}" for i, image in enumerate(case.images[:8]))
+        seen = "; ".join(
+            f"{i}: {'x'.join(map(str, image.facts.shape[2::-1]))}" for i, image in enumerate(case.images[:8])
+        )
         raise GeometryRefused(
             f"the study holds {len(case.images)} images ({seen})", "one image", "choose one with --image-number N"
         )

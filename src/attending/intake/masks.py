@@ -183,10 +183,12 @@ def _plane_mask(read: Any) -> Mask:
     """Frames without a place in the patient: a segmentation of a radiograph or a picture."""
     array = np.asarray(read.pixel_array)
     array = array[None] if array.ndim == 2 else array
-    numbers = [
-        int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        for frame in read.PerFrameFunctionalGroupsSequence
-    ]
+    common = read.get("SharedFunctionalGroupsSequence") or [None]
+    numbers = []
+    for frame in read.PerFrameFunctionalGroupsSequence:
+        # What holds for all frames, as the segment does where there is one, stands in the shared groups.
+        named = frame if "SegmentIdentificationSequence" in frame else common[0]
+        numbers.append(int(named.SegmentIdentificationSequence[0].ReferencedSegmentNumber))
     top = float(read.get("MaximumFractionalValue", 1) or 1)
     segments = []
     for number in dict.fromkeys(numbers):
