@@ -139,6 +139,25 @@ def test_a_mistake_of_ours_is_one_line_that_quotes_nothing(home: Path) -> None:
     assert "Quillfeather" not in result.stderr and "Traceback" not in result.stderr
 
 
+def test_too_little_memory_is_said_so(home: Path) -> None:
+    code = (
+        "import attending.cli as c\n"
+        "import attending.api as a\n"
+        "def full(self): raise MemoryError\n"
+        "a.Hospital.readings = full\n"
+        "c.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code, "list", "--home", str(home)], capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.startswith("refused: less memory than this needs")
+
+
+def test_doctor_names_a_model_of_the_site_that_nobody_knows(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "site.toml").write_text('schema = 1\n[models]\ntumour = "nowhere"\n')
+    said = attending("doctor", home=home)
+    assert "--  model nowhere (named by the site): in no catalog" in said.stdout
+
+
 def test_further_detectors_are_taken_up_and_the_missing_named(home: Path) -> None:
     from attending import Hospital
 

@@ -257,7 +257,9 @@ class Hospital:
         """What is installed, what is usable here, and what to do about the rest."""
         from .doctor import facts
 
-        return facts(self.home, self.cache, self.models(), self.default_models())
+        more = self.site.models
+        named = (*self.default_models(), more.tissue, *more.detectors, more.reader)
+        return facts(self.home, self.cache, self.models(), named)
 
     def only_person(self) -> str:
         """The one person that an empty site knows; a site with people needs a name."""

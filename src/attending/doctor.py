@@ -65,11 +65,17 @@ def _folders(home: Path, cache: Path) -> Iterator[Fact]:
     yield Fact("mirror", True, str(mirror) if mirror else "none (ATTENDING_MIRROR)")
 
 
+MEND = "mend its id in site.toml; see attending models list"
+
+
 def _plugins(models: Sequence[Status], named: Sequence[str]) -> Iterator[Fact]:
     for status in models:
         id = status.card.id
         detail = "usable" if status.usable else status.why
         yield Fact(f"model {id}" + (" (named by the site)" if id in named else ""), status.usable, detail, status.do)
+    known = {"none", *(status.card.id for status in models)}
+    for id in dict.fromkeys(id for id in named if id not in known):
+        yield Fact(f"model {id} (named by the site)", False, "in no catalog, plugin or table of site.toml", MEND)
 
 
 def _above(path: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import AttendingError
+from ..errors import AttendingError, OutOfMemory
 from . import admin, asking, bench, bundle, catalog, demo, explain, find, learning, measure, readings, segment
 from .common import fail, message
 
@@ -78,6 +78,9 @@ def main() -> None:
         why = f"the system refused to read or write ({error.strerror or type(error).__name__})"
         message(AttendingError(why, "files, a disk and an output that work", "mend that and run the command again"))
         sys.exit(1)
+    except MemoryError:
+        words = ("less memory than this needs", "an image and models that fit", "free memory, or take a smaller image")
+        fail(OutOfMemory(*words), as_json="--json" in sys.argv)
     except Exception as error:
         if os.environ.get("ATTENDING_TRACEBACK"):
             raise

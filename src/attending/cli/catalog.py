@@ -11,7 +11,7 @@ import typer
 
 from .common import Home, Json, emit, error_fields, message, note, progress, say
 
-models_app = typer.Typer(no_args_is_help=True, help="Models: list, info, pull, check, verify.")
+models_app = typer.Typer(no_args_is_help=True, help="Models: list, info, pull, adopt, check, verify.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, pull.")
 
 

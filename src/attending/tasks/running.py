@@ -37,7 +37,7 @@ class Readers:
         for id, why in self.refused:
             if id == wanted:
                 # The id once more in the reason would make a sentence that the checker takes for garble.
-                why = why.replace(f"the files of {id} ", "its files ")
+                why = why.replace(f"the files of {id} ", "its files ").replace("`", "")
                 if len(why.split()) > LONG:
                     why = f"{why.split(': ')[0]}; do: see attending models list"
                 return f"no admitted model: {id} cannot be used ({why})"
