@@ -18,6 +18,7 @@ from attending import records
 from attending.errors import UnknownVersion
 from attending.records import (
     SCHEMA,
+    Answer,
     Candidate,
     CaseFacts,
     Code,
@@ -35,6 +36,7 @@ from attending.records import (
     LabelMap,
     Measurement,
     NotAssessed,
+    Point,
     Producer,
     Reading,
     Region,
@@ -43,6 +45,7 @@ from attending.records import (
     Scores,
     Sentence,
     SourceFile,
+    Stroke,
     Struck,
     Study,
     TrainingSet,
@@ -53,10 +56,13 @@ from attending.records import (
 )
 
 DOCUMENTS = (
-    CaseFacts, Candidate, Code, Draft, Edit, Evidence, Example, Finding, ImageFacts, Interval, Judged, Measurement,
-    NotAssessed, Producer, Reading, Region, Release, Review, Scores, Sentence, Struck, TrainingSet, Verdict,
+    Answer, CaseFacts, Candidate, Code, Draft, Edit, Evidence, Example, Finding, ImageFacts, Interval, Judged, Measurement,
+    NotAssessed, Point, Producer, Reading, Region, Release, Review, Scores, Sentence, Stroke, Struck, TrainingSet,
+    Verdict,
 )  # fmt: skip
-HOLD_ARRAYS = {"Case", "Detection", "Findings", "Image", "LabelMap", "SourceFile", "Stack", "Study"}
+HOLD_ARRAYS = {
+    "Case", "Detection", "Findings", "Image", "LabelMap", "Located", "Masked", "Prompts", "SourceFile", "Stack", "Study"
+}  # fmt: skip
 # Lone surrogates are no text: UTF-8 cannot hold them, and no door lets them in.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
