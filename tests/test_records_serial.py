@@ -56,8 +56,8 @@ from attending.records import (
 )
 
 DOCUMENTS = (
-    Answer, CaseFacts, Candidate, Code, Draft, Edit, Evidence, Example, Finding, ImageFacts, Interval, Judged, Measurement,
-    NotAssessed, Point, Producer, Reading, Region, Release, Review, Scores, Sentence, Stroke, Struck, TrainingSet,
+    Answer, CaseFacts, Candidate, Code, Draft, Edit, Evidence, Example, Finding, ImageFacts, Interval, Judged,
+    Measurement, NotAssessed, Point, Producer, Reading, Region, Release, Review, Scores, Sentence, Stroke, Struck, TrainingSet,
     Verdict,
 )  # fmt: skip
 HOLD_ARRAYS = {
