@@ -56,9 +56,9 @@ from attending.records import (
 )
 
 DOCUMENTS = (
-    Answer, CaseFacts, Candidate, Code, Draft, Edit, Evidence, Example, Finding, ImageFacts, Interval, Judged,
-    Measurement, NotAssessed, Point, Producer, Reading, Region, Release, Review, Scores, Sentence, Stroke, Struck, TrainingSet,
-    Verdict,
+    Answer, Candidate, CaseFacts, Code, Draft, Edit, Evidence, Example, Finding, ImageFacts, Interval, Judged,
+    Measurement, NotAssessed, Point, Producer, Reading, Region, Release, Review, Scores, Sentence, Stroke, Struck,
+    TrainingSet, Verdict,
 )  # fmt: skip
 HOLD_ARRAYS = {
     "Case", "Detection", "Findings", "Image", "LabelMap", "Located", "Masked", "Prompts", "SourceFile", "Stack", "Study"

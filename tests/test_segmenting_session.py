@@ -241,10 +241,12 @@ def test_an_engine_that_is_not_there_or_is_not_pointed_at_is_refused(tools: Tool
 
 def test_the_default_of_each_mode_is_a_known_engine_and_the_best_measured(tools: Tools) -> None:
     known = {e.id for e in models.catalog()}
-    for modes in measured().values():
+    for dims, modes in measured().items():
         for row in modes.values():
             assert row["engine"] in known
-            assert row["dice"][row["engine"]] == max(row["dice"].values())
+            # in volumes what is carried from plane to plane must lead by 0.03
+            lead = 0.03 if dims == "3" and row["engine"] == "classical" else 0.0
+            assert row["dice"][row["engine"]] >= max(row["dice"].values()) - lead
     image, mask = shape_image()
     chosen = choose(tools, image.facts, Prompts(box=box_of(mask)))
     assert "box" in chosen.plugin.modes
