@@ -82,3 +82,15 @@ def test_a_model_that_cannot_be_measured_is_a_row_that_says_why(home: Path, cach
     assert "nobody" in row.why
     with pytest.raises(UnknownModel, match="no-such-set"):
         list(benching.bench("no-such-set", site.load(home), cache))
+
+
+def test_a_named_model_that_is_not_measured_exits_with_one(home: Path, pulled) -> None:
+    from typer.testing import CliRunner
+
+    from attending.cli import app
+
+    pulled("pneumoniamnist")
+    asked = ["bench", "models", "--data", "pneumoniamnist", "--model", "nobody", "--home", str(home)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 1
+    assert "nobody: not measured" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +37,8 @@ def bench_models(
 ) -> None:
     """Measure every installed model that may see a data set: quality with intervals, calibration, latency, memory.
 
-    Each model runs in a process of its own, one after the other.
+    Each model runs in a process of its own, one after the other. Exit 1 where nothing was measured, or a model that
+    was named was not.
     """
     from .. import benching
     from ..api import Hospital
@@ -56,6 +58,8 @@ def bench_models(
         note(f"plot in {plot}")
     if not rows:
         note(f"no installed model can be measured on {data}: see `attending models list`")
+    # Among all that is installed some cannot be measured; a model that was asked for by name is owed a figure.
+    sys.exit(1 if not rows or (model and any(row.why for row in rows)) else 0)
 
 
 def _tell(row: Row) -> None:
