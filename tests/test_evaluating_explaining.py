@@ -44,6 +44,7 @@ def test_areas_and_means() -> None:
 def test_a_map_that_does_not_change_with_the_weights_fails() -> None:
     maps = [random_map((1, 40, 40), n) for n in range(12)]
     assert not sanity(maps, maps).passed
+    assert not sanity(maps, [-m for m in maps]).passed
     assert sanity(maps, [random_map((1, 40, 40), 100 + n) for n in range(12)]).passed
     flat = sanity(maps, [np.zeros_like(m) for m in maps])
     assert flat.passed and flat.flat == 12
